@@ -1,0 +1,176 @@
+"""Postroom, wired together: read it from top to bottom as a mail travels.
+
+provider -> ingress -> rules -> store == one transaction ==> 200
+                                  |
+                              dispatcher -> integration -> Jira, Redmine, webhook, ...
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import integrations
+from postroom import cli, doorbell
+from postroom.config import Config, field_sets, load
+from postroom.dispatch import Destination, Dispatcher, dispatcher_runs
+from postroom.exchange import Http
+from postroom.fields import secrets_of
+from postroom.ids import now_ms
+from postroom.ingress import KINDS as INGRESS_KINDS
+from postroom.integration import Integration, discover
+from postroom.receive import Receiver
+from postroom.rulebook import RuleBook
+from postroom.rules import RuleSet, compile_rules, read_files
+from postroom.store import people
+from postroom.store.database import FILE_NAME
+from postroom.store.history import History
+from postroom.store.outbox import retry
+from postroom.store.writer import Writer
+from postroom.web import auth, dashboard, health, inbound
+
+HERE = Path(__file__).resolve().parent
+
+
+def load_config(path: Path) -> tuple[Config, dict[str, type[Integration]]]:
+    """config.yaml and the kinds of destinations it may name. Raises InvalidFiles with every problem."""
+    kinds = discover(None, integrations)
+    config = load(path, ingress_kinds=INGRESS_KINDS, destination_kinds=kinds)
+    if config.plugins_dir is not None:
+        kinds = discover(config.plugins_dir, integrations)
+        config = load(path, ingress_kinds=INGRESS_KINDS, destination_kinds=kinds)
+    return config, kinds
+
+
+def load_rules(config: Config, kinds: dict[str, type[Integration]]) -> RuleSet:
+    """The rule files as they are now. Raises InvalidFiles with every problem."""
+    shown = os.path.relpath(config.rules_dir)
+    return compile_rules(read_files(config.rules_dir), field_sets(config, kinds), shown=shown)
+
+
+def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
+    """The web process: ways in, health, dashboard. The store must be migrated and a rule set published."""
+    database = config.data_dir / FILE_NAME
+    book = RuleBook(database, field_sets(config, kinds), partial(message_url, config))
+    writer = Writer(database, after_commit=partial(doorbell.ring, config.data_dir / doorbell.FILE_NAME))
+    receiver = Receiver(writer, book.active)
+    gate = inbound.Gate(config.limits.in_flight, config.data_dir, config.limits.min_free)
+    ways_in = {
+        name: inbound.Entry(
+            ingress=INGRESS_KINDS[way.kind](name, way.options),
+            max_body=way.common.max_body,
+            networks=tuple(ipaddress.ip_network(each, strict=False) for each in way.common.allow_ips),
+        )
+        for name, way in config.ingress.items()
+    }
+    history = History(database)
+
+    def problems() -> Sequence[str]:
+        found = (
+            ["the disk is nearly full: mail is refused for now, and the provider keeps it"] if gate.disk_low() else []
+        )
+        return (
+            found
+            if dispatcher_runs(config.data_dir)
+            else [*found, "the dispatcher is not running: nothing is delivered"]
+        )
+
+    def users() -> dict[str, auth.User]:
+        if config.dashboard.users is not None:
+            return {name: auth.User(user.password_hash, user.role) for name, user in config.dashboard.users.items()}
+        return {name: auth.User(*rest) for name, rest in history.users().items()}
+
+    def ask_retry(delivery_id: str, who: str) -> bool:
+        return writer.run(lambda db: retry(db, delivery_id, who, now_ms()))
+
+    app = Flask(__name__, template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
+    app.secret_key = people.session_key(config.data_dir)
+    if config.server.trusted_proxies:
+        count = config.server.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    csrf = auth.install(app, users)
+    taken = inbound.blueprint(receiver, ways_in, gate)
+    csrf.exempt(taken)
+    app.register_blueprint(taken)
+    app.register_blueprint(health.blueprint(problems))
+    pages = dashboard.blueprint(
+        history=history,
+        explain=book.explain,
+        retry=ask_retry,
+        problems=problems,
+        ingresses=list(ways_in),
+        public_url=config.server.url,
+    )
+    app.register_blueprint(pages)
+    dashboard.install_error_pages(app)
+    return app
+
+
+def create_dispatcher(config: Config, kinds: dict[str, type[Integration]], parent: int | None) -> Dispatcher:
+    """The dispatcher with every configured destination."""
+    database = config.data_dir / FILE_NAME
+    book = RuleBook(database, field_sets(config, kinds), partial(message_url, config))
+    return Dispatcher(
+        database=database,
+        bell=doorbell.Bell(config.data_dir / doorbell.FILE_NAME),
+        destinations=create_destinations(config, kinds),
+        render=book.render,
+        message_url=partial(message_url, config),
+        workers=config.dispatch.workers,
+        parent=parent,
+    )
+
+
+def message_url(config: Config, message_id: str) -> str:
+    """The page of one message: what issues and notes link to."""
+    return f"{config.server.url}/messages/{message_id}"
+
+
+def create_destinations(config: Config, kinds: dict[str, type[Integration]]) -> dict[str, Destination]:
+    """Every configured destination with its integration and its road to the network."""
+    made = {}
+    for name, way in config.destinations.items():
+        common = way.common
+        http = Http(timeout=common.timeout, allow_private=common.allow_private, secrets=secrets_of(way.options))
+        made[name] = Destination(
+            integration=kinds[way.kind](name, way.options, http=http, data_dir=config.data_dir),
+            timeout=common.timeout,
+            concurrency=common.concurrency,
+            rate=common.rate,
+            paused=common.paused,
+            retry=tuple(common.retry),
+        )
+    return made
+
+
+def web() -> Flask:
+    """The factory that the web server calls in its own process; POSTROOM_CONFIG names the file."""
+    logging.basicConfig(level=logging.INFO, format=cli.LOG_FORMAT)
+    config, kinds = load_config(Path(os.environ["POSTROOM_CONFIG"]))
+    cli.end_with_parent()
+    return create_app(config, kinds)
+
+
+def main() -> int:
+    """The command `postroom`, or `python app.py`."""
+    house = cli.House(
+        load_config=load_config,
+        load_rules=load_rules,
+        create_dispatcher=create_dispatcher,
+        ingress_kinds=INGRESS_KINDS,
+        web_target="app:web",
+        folder=HERE,
+    )
+    return cli.main(house)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

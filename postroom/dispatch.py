@@ -1,0 +1,393 @@
+"""The dispatcher: claims what is owed, tries it, records how it went, and waits until something is due.
+
+It is a process of its own. Each destination has its own concurrency, rate and back-off, so that a slow one hurts no
+other. Every decision is in the store before its effect: content before it is sent, a step before the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import random
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from postroom.doorbell import Bell
+from postroom.fields import Rate
+from postroom.ids import now_ms
+from postroom.integration import DeliveryError, Guarantee, Integration, Job, JobAttachment, Receipt
+from postroom.message import Attachment, Message
+from postroom.plan import Content, Step
+from postroom.store import outbox
+from postroom.store.attachments import chunks
+from postroom.store.content import pack_content, unpack, unpack_content
+from postroom.store.database import connect
+from postroom.store.outbox import Attempt, Owed
+from postroom.store.states import AttemptResult
+from postroom.store.writer import Writer
+
+log = logging.getLogger("postroom.dispatch")
+
+LOCK_NAME = "dispatcher.lock"
+POLL_SECONDS = 2.0
+"""Behind the bell: work that nobody rang for is found this late."""
+_SHORTEST_LEASE = 60.0
+_LONGEST_WAIT = 86_400.0
+_ANSWER = 2_000
+_SEARCHED = (Guarantee.CONSISTENT_SEARCH, Guarantee.LAGGING_SEARCH)
+
+
+@dataclass(slots=True)
+class Destination:
+    """One configured way out with what the dispatcher must know of it. Times are seconds."""
+
+    integration: Integration
+    timeout: float = 15.0
+    concurrency: int = 4
+    rate: Rate | None = None
+    paused: bool = False
+    retry: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18000, 36000, 36000)
+    under_way: int = 0
+    _tokens: float = field(default=0.0, init=False)
+    _filled_at: float = field(default=0.0, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.integration.name
+
+    @property
+    def lease(self) -> float:
+        """Seconds until a claim is taken for lost. One exchange takes less than half of it; each step renews it."""
+        return max(_SHORTEST_LEASE, 4 * self.timeout)
+
+    def allowance(self) -> int:
+        """How many deliveries the rate allows now."""
+        if self.rate is None:
+            return 1_000_000
+        now = time.monotonic()
+        grown = (now - self._filled_at) * self.rate.count / self.rate.seconds
+        self._tokens = float(self.rate.count) if not self._filled_at else min(self.rate.count, self._tokens + grown)
+        self._filled_at = now
+        return int(self._tokens)
+
+    def spend(self, count: int) -> None:
+        """Takes deliveries off what the rate allows."""
+        self._tokens -= count
+
+    def pause_after(self, failures: int, wish: float | None) -> float | None:
+        """Seconds until the next attempt after so many failures; None where all attempts are used.
+
+        The destination's own wish (Retry-After) can only make the pause longer, and not without bound.
+        """
+        if failures >= len(self.retry):
+            return None
+        pause = self.retry[failures] * random.uniform(1.0, 1.2)
+        return max(pause, min(wish or 0.0, _LONGEST_WAIT))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    owed: Owed
+    destination: Destination
+    message: Message
+    content: Content | None
+    """None where it could not be rendered: `fault` says why."""
+    fault: str
+    steps: dict[str, str]
+    item: Receipt | None
+    lease: str
+
+
+Render = Callable[[Owed, Step, Message], Content]
+"""Renders one step under the message's rule set. Raises ValueError with the reason."""
+
+
+def hold_data_dir(data_dir: Path) -> int:
+    """Takes the lock of the only dispatcher on a data folder; it is held until the process ends.
+
+    Raises BlockingIOError where another dispatcher holds it.
+    """
+    lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
+def dispatcher_runs(data_dir: Path) -> bool:
+    """True while a dispatcher holds the data folder."""
+    try:
+        lock = os.open(data_dir / LOCK_NAME, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+class LeaseLost(Exception):
+    """The claim ran out and may have been given to somebody else: nothing more may be sent or recorded."""
+
+
+class Dispatcher:
+    """Runs until `stop` is called."""
+
+    def __init__(
+        self,
+        *,
+        database: Path,
+        bell: Bell,
+        destinations: Mapping[str, Destination],
+        render: Render,
+        message_url: Callable[[str], str],
+        workers: int = 8,
+        parent: int | None = None,
+    ) -> None:
+        """`parent`: the process to end with."""
+        self._database = database
+        self._bell = bell
+        self._destinations = list(destinations.values())
+        self._render = render
+        self._message_url = message_url
+        self._workers = workers
+        self._parent = parent
+        self._writer = Writer(database)
+        self._reads = connect(database, read_only=True)
+        self._local = threading.local()
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(workers + len(self._destinations), thread_name_prefix="deliver")
+
+    def stop(self) -> None:
+        """Ends `run` after what is under way. May be called from a signal handler."""
+        self._stopping = True
+        self._bell.press()
+
+    def run(self) -> None:
+        """Delivers until stopped. The caller must hold the only dispatcher's lock on the data folder."""
+        freed = self._writer.run(lambda db: outbox.reap(db, now_ms(), all_leases=True))
+        if freed:
+            log.warning("%d deliveries were under way when the program last ended; each is looked for first", freed)
+        reaped_at = time.monotonic()
+        while not self._stopping:
+            if self._parent is not None and os.getppid() != self._parent:
+                log.warning("the supervisor is gone; stopping")
+                break
+            try:
+                if time.monotonic() - reaped_at > 10:
+                    reaped_at = time.monotonic()
+                    self._writer.run(lambda db: outbox.reap(db, now_ms(), all_leases=False))
+                self._start(self._claim())
+                pause = self._pause()
+            except sqlite3.Error as error:
+                # A full disk or a lock held too long: nothing is lost by looking again.
+                log.error("the store cannot be used: %s", error)
+                pause = 1.0
+            self._bell.wait(pause)
+        self._pool.shutdown(wait=True)
+        self._writer.close()
+
+    def _claim(self) -> list[_Claim]:
+        """Takes what is due, as much as every destination's limits allow, in one short transaction."""
+        candidates: list[_Claim] = []
+        now = now_ms()
+        total = sum(each.under_way for each in self._destinations)
+        random.shuffle(self._destinations)
+        for destination in self._destinations:
+            # Each destination can always have one under way, whatever the slow ones hold.
+            share = max(self._workers - total - len(candidates), 0 if destination.under_way else 1)
+            room = min(share, destination.concurrency - destination.under_way, destination.allowance())
+            if destination.paused or room <= 0:
+                continue
+            for owed in outbox.due(self._reads, destination.name, now, room):
+                candidates.append(self._prepare(owed, destination))
+        if not candidates:
+            return []
+
+        def take(db: sqlite3.Connection) -> list[_Claim]:
+            taken = []
+            for each in candidates:
+                until = now_ms() + int(each.destination.lease * 1000)
+                frozen = each.owed.content
+                if frozen is None and each.content is not None:
+                    frozen = pack_content(each.content)
+                if outbox.claim(db, each.owed, frozen, each.lease, until):
+                    taken.append(each)
+            return taken
+
+        return self._writer.run(take)
+
+    def _prepare(self, owed: Owed, destination: Destination) -> _Claim:
+        row = self._reads.execute("SELECT data FROM contents WHERE message = ?", (owed.message,)).fetchone()
+        message, _ = unpack(row[0])
+        content: Content | None = None
+        fault = ""
+        if owed.content is not None:
+            content = unpack_content(owed.content)
+        else:
+            step = Step(owed.rule, owed.action, owed.destination, owed.values)
+            try:
+                content = self._render(owed, step, message)
+            except ValueError as error:
+                fault = str(error)
+        item = outbox.item_of(self._reads, owed.conversation, owed.destination)
+        return _Claim(
+            owed=owed,
+            destination=destination,
+            message=message,
+            content=content,
+            fault=fault,
+            steps=outbox.steps_of(self._reads, owed.seq) if owed.attempt > 1 else {},
+            item=Receipt(*item) if item and destination.integration.makes_items else None,
+            lease=secrets.token_hex(8),
+        )
+
+    def _start(self, claims: list[_Claim]) -> None:
+        for claim in claims:
+            with self._lock:
+                claim.destination.under_way += 1
+            claim.destination.spend(1)
+            self._pool.submit(self._attempt, claim, time.monotonic() + claim.destination.lease)
+
+    def _pause(self) -> float:
+        names = [each.name for each in self._destinations if not each.paused and each.under_way < each.concurrency]
+        due_at = outbox.next_due(self._reads, names, now_ms())
+        pause = POLL_SECONDS if due_at is None else min(POLL_SECONDS, (due_at - now_ms()) / 1000)
+        for each in self._destinations:
+            if each.rate is not None and each.allowance() < 1:
+                pause = min(pause, each.rate.seconds / each.rate.count)
+        return max(pause, 0.001)
+
+    def _attempt(self, claim: _Claim, lease_ends: float) -> None:
+        """One try in a thread of its own, from the claim to the record of its result."""
+        try:
+            if self._stopping or time.monotonic() > lease_ends - claim.destination.lease / 2:
+                self._writer.run(lambda db: outbox.give_back(db, claim.owed, claim.lease))
+                return
+            self._try(claim)
+        except LeaseLost:
+            log.warning("delivery %s to %s took longer than its lease", claim.owed.id, claim.destination.name)
+        except sqlite3.Error as error:
+            # The lease runs out, and the next attempt looks for what this one made.
+            log.error("the result of delivery %s could not be recorded: %s", claim.owed.id, error)
+        finally:
+            with self._lock:
+                claim.destination.under_way -= 1
+            self._bell.press()
+
+    def _try(self, claim: _Claim) -> None:
+        started_at, clock = now_ms(), time.monotonic()
+        receipt: Receipt | None = None
+        error: DeliveryError | None = None
+        try:
+            receipt = self._deliver(claim)
+        except DeliveryError as raised:
+            error = raised
+        except LeaseLost:
+            raise
+        except Exception as raised:
+            # A fault of ours or of a plug-in's. What it did is unknown, and it may be mended by an update: retry.
+            log.exception("the integration of '%s' failed on delivery %s", claim.destination.name, claim.owed.id)
+            error = DeliveryError(f"the integration failed: {type(raised).__name__}", unknown=True)
+        took = int((time.monotonic() - clock) * 1000)
+        if receipt is not None:
+            self._record_success(claim, receipt, Attempt(claim.owed.attempt, started_at, took, AttemptResult.DELIVERED))
+        elif error is not None:
+            self._record_failure(claim, error, started_at, took)
+
+    def _deliver(self, claim: _Claim) -> Receipt:
+        if claim.content is None:
+            raise DeliveryError(claim.fault, permanent=True)
+        integration, owed = claim.destination.integration, claim.owed
+        steps = dict(claim.steps)
+
+        def record(step: str, reference: str) -> None:
+            until = now_ms() + int(claim.destination.lease * 1000)
+
+            def work(db: sqlite3.Connection) -> None:
+                renewed = db.execute(
+                    "UPDATE deliveries SET lease_until = ? WHERE seq = ? AND lease = ? AND state = 'sending'",
+                    (until, owed.seq, claim.lease),
+                ).rowcount
+                if not renewed:
+                    raise LeaseLost
+                outbox.record_step(db, owed.seq, step, reference, now_ms())
+
+            self._writer.run(work)
+            steps[step] = reference
+
+        job = Job(
+            key=owed.id,
+            content=claim.content,
+            message=claim.message,
+            message_url=self._message_url(claim.message.id),
+            rule=owed.rule,
+            attachments=tuple(
+                self._attachment(claim.message.attachments[position]) for position in claim.content.attachments
+            ),
+            item=claim.item,
+            attempt=owed.attempt,
+            steps=steps,
+            record=record,
+        )
+        step = "comment" if claim.item is not None else "item"
+        if owed.uncertain and integration.guarantee in _SEARCHED and step not in steps:
+            found = integration.find(job)
+            if found is not None:
+                record(step, found.reference or "")
+        return integration.deliver(job)
+
+    def _attachment(self, info: Attachment) -> JobAttachment:
+        def stream() -> Iterator[bytes]:
+            db = getattr(self._local, "db", None)
+            if db is None:
+                db = self._local.db = connect(self._database, read_only=True)
+            try:
+                yield from chunks(db, info.sha256)
+            except KeyError as error:
+                raise DeliveryError(str(error.args[0]), permanent=True) from None
+
+        return JobAttachment(info, stream)
+
+    def _record_success(self, claim: _Claim, receipt: Receipt, attempt: Attempt) -> None:
+        done = self._writer.run(
+            lambda db: outbox.delivered(
+                db,
+                claim.owed,
+                claim.lease,
+                attempt,
+                reference=receipt.reference,
+                url=receipt.url,
+                opens_item=claim.destination.integration.makes_items and claim.item is None,
+                now=now_ms(),
+            )
+        )
+        if not done:
+            raise LeaseLost
+
+    def _record_failure(self, claim: _Claim, error: DeliveryError, started_at: int, took: int) -> None:
+        result = AttemptResult.FAILED
+        if error.permanent:
+            result = AttemptResult.REFUSED
+        elif error.unknown:
+            result = AttemptResult.UNKNOWN
+        attempt = Attempt(
+            claim.owed.attempt, started_at, took, result, error.status, error.reason, error.answer[:_ANSWER] or None
+        )
+        pause = None if error.permanent else claim.destination.pause_after(claim.owed.tries + 1, error.retry_after)
+        retry_at = None if pause is None else now_ms() + int(pause * 1000)
+        log.info("delivery %s to %s: %s", claim.owed.id, claim.destination.name, error.reason)
+        done = self._writer.run(
+            lambda db: outbox.failed(db, claim.owed, claim.lease, attempt, retry_at=retry_at, now=now_ms())
+        )
+        if not done:
+            raise LeaseLost

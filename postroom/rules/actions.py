@@ -1,0 +1,167 @@
+"""Actions of rules: what is sent to which destination, and with which content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+from typing import Any
+
+from postroom.fields import FieldSet, specs
+from postroom.message import Message
+from postroom.plan import Content, Step
+from postroom.problems import Place, did_you_mean, listed
+from postroom.rules.field_values import Compiled, check_value, coerce, compile_value, render_value, text_of
+from postroom.rules.reading import EMPTY, Reading
+from postroom.rules.template_names import Shape, values_of
+from postroom.rules.templates import FillError
+from postroom.yamlfile import Mapping, Node, Scalar, Sequence
+
+COMMON = ("title", "body", "footer", "attachments")
+"""Fields that every destination takes."""
+NO_SUBJECT = "(no subject)"
+"""The title where a mail gives none."""
+
+
+class RenderError(Exception):
+    """The content of a step cannot be made; `reason` is one sentence that names the rule and the field."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One entry of a rule's `then`."""
+
+    destination: str
+    fields: MappingType[str, Compiled]
+    """By name, those of COMMON (but `attachments`) included."""
+    attachments: bool = True
+
+
+def read_actions(node: Node, where: str, names: MappingType[str, Shape], reading: Reading) -> list[Action] | None:
+    """A rule's `then`. None, and reported, where something is not valid."""
+    if not isinstance(node, Sequence):
+        shown = next(iter(node.keys()), "jira") if isinstance(node, Mapping) else node.value or "jira"
+        entry = f"{shown}: {{..}}" if isinstance(node, Mapping) else shown
+        reading.report(node, f"then in {where} takes a list of actions; write then: [{entry}]")
+        return None
+    if not node.items:
+        reading.report(node, f"then in {where} is an empty list; leave it out, or name a destination")
+        return None
+    found = [_read(item, where, names, reading) for item in node.items]
+    good = [action for action in found if action is not None]
+    return good if len(good) == len(found) else None
+
+
+def render(action: Action, step: Step, message: Message, *, message_url: str, fields: FieldSet) -> Content:
+    """What a step sends. Raises RenderError."""
+    names = values_of(message, message_url=message_url, rule=step.rule, extracted=step.values)
+    declared = specs(fields.fields)
+    field = ""
+    own: dict[str, Any] = {}
+    texts = dict.fromkeys(COMMON[:3], "")
+    try:
+        for field in texts:
+            if field in action.fields:
+                texts[field] = text_of(action.fields[field], names)
+            elif field != "footer":
+                texts[field] = names["subject" if field == "title" else "text"]
+        for field, value in action.fields.items():
+            if field in texts:
+                continue
+            if field not in declared:
+                raise FillError(f"{fields.kind} has no such field")
+            own[field] = coerce(declared[field].type, render_value(value, names))
+    except (FillError, ValueError) as error:
+        raise RenderError(f"rule '{step.rule}', {step.destination}: {field}: {error}") from error
+    return Content(
+        title=_one_line(texts["title"]) or NO_SUBJECT,
+        body=texts["body"],
+        footer=texts["footer"],
+        fields=own,
+        attachments=tuple(range(len(message.attachments))) if action.attachments else (),
+    )
+
+
+def _read(node: Node, where: str, names: MappingType[str, Shape], reading: Reading) -> Action | None:
+    if isinstance(node, Scalar):
+        if node.is_null or not node.value:
+            reading.report(node, f"an action in {where} {EMPTY}")
+            return None
+        return _check_destination(node, Mapping((), node.place), where, names, reading)
+    if not isinstance(node, Mapping) or len(node.entries) != 1:
+        message = f"an action in {where} must be the name of a destination, or its name with fields"
+        several = isinstance(node, Mapping) and len(node.entries) > 1
+        mend = "; put a - before each destination, and indent its fields below it" if several else ""
+        reading.report(node, f"{message}, such as - jira: {{title: ..}}{mend}")
+        return None
+    ((key, fields),) = node.entries
+    if isinstance(fields, Scalar) and fields.is_null:
+        fields = Mapping((), key.place)
+    if not isinstance(fields, Mapping):
+        reading.report(fields, f"{key.value} in {where} takes a mapping of fields, such as {key.value}: {{title: ..}}")
+        return None
+    return _check_destination(key, fields, where, names, reading)
+
+
+def _check_destination(
+    name: Scalar, fields: Mapping, where: str, names: MappingType[str, Shape], reading: Reading
+) -> Action | None:
+    declared: FieldSet | None = None
+    if reading.destinations is not None:
+        declared = reading.destinations.get(name.value)
+        if declared is None:
+            hint = did_you_mean(name.value, reading.destinations)
+            there = f"; there are {listed(reading.destinations)}" if reading.destinations else "; it has none"
+            reading.report(name, f"no destination '{name.value}' in config.yaml{hint or there}")
+            return None
+    return _fields(name, fields, declared, names, reading)
+
+
+def _fields(
+    name: Scalar, fields: Mapping, declared: FieldSet | None, names: MappingType[str, Shape], reading: Reading
+) -> Action | None:
+    own = {} if declared is None else specs(declared.fields)
+    before = len(reading.problems)
+    compiled: dict[str, Compiled] = {}
+    attachments = True
+    for key, value in fields.entries:
+        what = f"{name.value}: {key.value}"
+        if key.value == "attachments":
+            attachments = _attachments(value, what, reading)
+            continue
+        if declared is not None and key.value not in COMMON and key.value not in own:
+            takes = f"it takes {listed((*COMMON, *own))}"
+            hint = did_you_mean(key.value, (*COMMON, *own))
+            reading.report(key, f"{name.value}: '{key.value}' is not a field of {name.value}; {takes}{hint}")
+            continue
+        if key.value in COMMON:
+            check_value(str, value, what, _report(reading))
+        elif declared is not None:
+            check_value(own[key.value].type, value, what, _report(reading))
+        compiled[key.value] = compile_value(value, what, names, _report(reading))
+    for spec in own.values():
+        if spec.required and fields.get(spec.name) is None:
+            doc = f" ({spec.doc})" if spec.doc else ""
+            reading.report(name, f"{name.value}: the field '{spec.name}' is missing{doc}")
+    return Action(name.value, compiled, attachments) if len(reading.problems) == before else None
+
+
+def _attachments(node: Node, what: str, reading: Reading) -> bool:
+    if isinstance(node, Scalar) and node.value in ("all", "none"):
+        return node.value == "all"
+    reading.report(node, f"{what} must be all or none")
+    return True
+
+
+def _report(reading: Reading) -> Any:
+    def report(place: Place, message: str) -> None:
+        reading.report(place, message)
+
+    return report
+
+
+def _one_line(text: str) -> str:
+    return " ".join(part.strip() for part in text.splitlines()).strip()

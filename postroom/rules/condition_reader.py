@@ -1,0 +1,262 @@
+"""From the YAML of `when` to compiled conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field
+
+from postroom.rules import conditions, operators
+from postroom.rules.conditions import Condition
+from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, kind_of
+from postroom.rules.operators import OPERATORS, WORDS, Operator
+from postroom.rules.patterns import PatternError, Regex, compile_re2
+from postroom.rules.reading import EMPTY, Reading
+from postroom.yamlfile import Mapping, Node, Scalar, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The extracted values that a rule and its children may use."""
+
+    fields: MappingType[str, str] = field(default_factory=dict)
+    """Name as rules write it (`version`, `alert.state`) to the key in Facts."""
+    own: frozenset[str] = frozenset()
+    """Names that the rule at hand extracts itself: not yet known in its own `when`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionReader:
+    reading: Reading
+    where: str
+    """For problems: `rule 'Crash reports'`."""
+    extracted: Extracted
+
+    def when(self, node: Node) -> Condition | None:
+        """A whole `when`. None, and reported, where it is not valid; so it is for all methods here."""
+        if isinstance(node, Scalar):
+            if node.value == "always":
+                return conditions.always()
+            return self._word(node, "always, unmatched")
+        if isinstance(node, Sequence):
+            self.reading.report(node, f"when in {self.where} is a list; write all: [..] or any: [..] above it")
+            return None
+        return self._mapping(node)
+
+    def _word(self, node: Scalar, words: str) -> Condition | None:
+        if node.value == "unmatched":
+            return conditions.unmatched()
+        if node.is_null or not node.value:
+            self.reading.report(node, f"when in {self.where} {EMPTY}; for every mail write when: always")
+            return None
+        message = f"'{node.value}' is no condition in {self.where}; write a mapping such as {{subject: Hello}}"
+        self.reading.report(node, f"{message}, or {words}")
+        return None
+
+    def _mapping(self, node: Mapping) -> Condition | None:
+        if not node.entries:
+            self.reading.report(node, f"a condition in {self.where} is empty; for every mail write when: always")
+            return None
+        found = [self._entry(key, value) for key, value in node.entries]
+        good = [condition for condition in found if condition is not None]
+        return conditions.all_of(good) if len(good) == len(found) else None
+
+    def _entry(self, key: Scalar, node: Node) -> Condition | None:
+        name = key.value
+        if name == "all" or name == "any":
+            return self._several(name, node)
+        if name == "not":
+            if not isinstance(node, Mapping) or len(node.entries) != 1:
+                message = "not: takes one condition of one entry, such as not: {subject: Hello}"
+                several = isinstance(node, (Mapping, Sequence))
+                more = "; for several write not: {any: [..]} or not: {all: [..]}" if several else ""
+                self.reading.report(node, f"{message} (in {self.where}){more}")
+                return None
+            inner = self._mapping(node)
+            return None if inner is None else conditions.negated(inner)
+        if name == "header":
+            return self._headers(node)
+        if name in self.extracted.fields:
+            return self._field(self.extracted.fields[name], name, "text", node)
+        if name in FIELDS:
+            return self._field(name, name, kind_of(name), node)
+        self._unknown_field(key)
+        return None
+
+    def _several(self, name: str, node: Node) -> Condition | None:
+        if not isinstance(node, Sequence) or not node.items:
+            example = f"{name}: [{{subject: Hello}}, {{from.domain: example.com}}]"
+            self.reading.report(node, f"{name}: in {self.where} takes a list of conditions, such as {example}")
+            return None
+        found = [self._item(item) for item in node.items]
+        good = [condition for condition in found if condition is not None]
+        if len(good) != len(found):
+            return None
+        return conditions.all_of(good) if name == "all" else conditions.any_of(good)
+
+    def _item(self, node: Node) -> Condition | None:
+        if isinstance(node, Scalar):
+            return self._word(node, "unmatched")
+        if isinstance(node, Sequence):
+            self.reading.report(
+                node, f"a list where a condition is needed in {self.where}; write all: [..] or any: [..]"
+            )
+            return None
+        return self._mapping(node)
+
+    def _headers(self, node: Node) -> Condition | None:
+        if not isinstance(node, Mapping) or not node.entries:
+            self.reading.report(
+                node, f"header: in {self.where} takes names with tests, such as header: {{X-Priority: 1}}"
+            )
+            return None
+        found: list[Condition] = []
+        for key, value in node.entries:
+            if not is_header_name(key.value):
+                self.reading.report(key, f"'{key.value}' is no name of a header (in {self.where})")
+                continue
+            condition = self._field(f"header.{key.value.lower()}", f"header {key.value}", "text", value)
+            if condition is not None:
+                found.append(condition)
+        return conditions.all_of(found) if len(found) == len(node.entries) else None
+
+    def _field(self, field_: str, label: str, kind: str, node: Node) -> Condition | None:
+        if not isinstance(node, Mapping):
+            operator = self._operator("is", field_, label, kind, node, False)
+            return None if operator is None else conditions.field_test(field_, label, [operator])
+        if not node.entries:
+            self.reading.report(node, f"the test of {label} in {self.where} is empty")
+            return None
+        case_sensitive = self._case_sensitive(node, label)
+        given: list[Operator | None] = []
+        for key, value in node.entries:
+            if key.value == "case_sensitive":
+                continue
+            if key.value not in OPERATORS:
+                self._unknown_operator(key, label, kind)
+                given.append(None)
+                continue
+            given.append(self._operator(key.value, field_, label, kind, value, case_sensitive))
+        good = [operator for operator in given if operator is not None]
+        if len(good) < len(given) or not good:
+            return None
+        if len(good) > 1 and any(operator.words == "does not exist" for operator in good):
+            reason = "what does not exist meets no other test; exists: false must stand alone"
+            self.reading.report(node, f"{label} in {self.where}: {reason}")
+            return None
+        others = [operator for operator in good if operator.words != "exists"]
+        return conditions.field_test(field_, label, others or good)
+
+    def _case_sensitive(self, node: Mapping, label: str) -> bool:
+        for key, value in node.entries:
+            if key.value == "case_sensitive":
+                if node.get("matches") is None:
+                    reason = f"stands beside matches only; other tests of {label} never look at case"
+                    self.reading.report(key, f"case_sensitive in {self.where} {reason}")
+                return bool(self.reading.flag(value, "case_sensitive"))
+        return False
+
+    def _operator(
+        self, name: str, field_: str, label: str, kind: str, node: Node, case_sensitive: bool
+    ) -> Operator | None:
+        what = f"the test of {label} in {self.where}" if name == "is" else f"{name} of {label} in {self.where}"
+        if name == "exists":
+            wanted = self.reading.flag(node, what)
+            return None if wanted is None else operators.exists(field_, wanted)
+        scalars = self.reading.texts(node, what, empty=name == "is")
+        if scalars is None:
+            return None
+        texts = [scalar.value for scalar in scalars]
+        if name == "matches":
+            compiled = [self._pattern(scalar, what, case_sensitive) for scalar in scalars]
+            good = [regex for regex in compiled if regex is not None]
+            return operators.matches(field_, texts, good) if len(good) == len(compiled) else None
+        if name == "in":
+            tests = [self.reading.list_test(scalar, kind, what) for scalar in scalars]
+            known = [test for test in tests if test is not None]
+            return operators.in_lists(field_, texts, known) if len(known) == len(tests) else None
+        if name == "is":
+            possible = [self._can_be(scalar, label, kind, what) for scalar in scalars]
+            if not all(possible):
+                return None
+            return operators.equal(field_, kind, texts)
+        if name == "contains":
+            return operators.contains(field_, kind, texts)
+        if name == "word":
+            return operators.word(field_, kind, texts)
+        if name == "starts_with":
+            return operators.starts_with(field_, kind, texts)
+        if name == "ends_with":
+            return operators.ends_with(field_, kind, texts)
+        try:
+            return operators.glob(field_, kind, texts)
+        except PatternError as error:
+            self.reading.report(node, f"{what}: {error}")
+            return None
+
+    def _pattern(self, scalar: Scalar, what: str, case_sensitive: bool) -> Regex | None:
+        try:
+            return compile_re2(scalar.value, case_sensitive=case_sensitive)
+        except PatternError as error:
+            self.reading.report(scalar, f"{what}: {error}")
+            return None
+
+    def _can_be(self, scalar: Scalar, label: str, kind: str, what: str) -> bool:
+        """Finds operands which no address part can equal: slips that would never match and never show."""
+        text = scalar.value
+        part = label.rpartition(".")[2]
+        if kind != "text" and "*" in text:
+            mend = f'for * and ? write {{glob: "{text}"}}'
+            self.reading.report(scalar, f"{what}: a plain value is compared as it stands; {mend}")
+            return False
+        if kind == "address" and "@" not in text and "." in text:
+            self.reading.report(scalar, f"{what}: '{text}' is no address; for a domain write {label}.domain: {text}")
+            return False
+        if kind == "domain" and "@" in text:
+            domain = text.rpartition("@")[2] or "example.com"
+            self.reading.report(scalar, f"{what}: a domain has no @; write {domain}")
+            return False
+        if part == "user" and label in FIELDS and ("@" in text or "+" in text):
+            user = text.partition("@")[0].partition("+")[0]
+            self.reading.report(scalar, f"{what}: user is what stands before + and @; write {user}")
+            return False
+        return True
+
+    def _unknown_operator(self, key: Scalar, label: str, kind: str) -> None:
+        if kind == "address" and key.value in ("domain", "user", "detail", "name"):
+            self.reading.report(
+                key, f"'{key.value}' is a part, not an operator, in {self.where}; write {label}.{key.value}: ..."
+            )
+            return
+        self.reading.unknown(key, "operator", OPERATORS, f"the test of {label} in {self.where}")
+
+    def _unknown_field(self, key: Scalar) -> None:
+        name = key.value
+        if name.partition(".")[0] in self.extracted.own:
+            message = (
+                f"'{name}' in {self.where} is extracted after the rule's own when; test it in a rule below it (rules:)"
+            )
+            self.reading.report(key, message)
+            return
+        groups = [known for known in self.extracted.fields if known.startswith(f"{name}.")]
+        if groups:
+            self.reading.report(key, f"'{name}' in {self.where} has parts; write one of {', '.join(groups)}")
+            return
+        if name.startswith("header."):
+            self.reading.report(key, f"write header: {{{name[7:]}: ...}} in {self.where}")
+            return
+        if name in ("always", "unmatched"):
+            mend = "when: always" if name == "always" else "when: unmatched, or all: [unmatched, ..]"
+            self.reading.report(key, f"'{name}' stands alone, without a value, in {self.where}; write {mend}")
+            return
+        if name in WORDS or name == "exists":
+            self.reading.report(
+                key, f"'{name}' is an operator and needs a field in {self.where}, such as subject: {{{name}: ...}}"
+            )
+            return
+        known = (*FIELDS, "header", "all", "any", "not", *self.extracted.fields)
+        self.reading.unknown_field(key, known, self.where, (*ADDRESS_FIELDS, "subject", "text", "header"))
+
+
+def is_header_name(name: str) -> bool:
+    """RFC 5322, 3.6.8: printable ASCII without the colon."""
+    return bool(name) and all("!" <= char <= "~" and char != ":" for char in name)

@@ -1,0 +1,146 @@
+"""What a message has in each field, prepared for comparing: made when first asked for, kept for one evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from postroom.message import Address, Message
+from postroom.rules.folding import LONGEST, fold, fold_address, fold_domain, nfc, spell_domain
+
+ADDRESS_FIELDS = ("recipient", "return_path", "from", "to", "cc")
+ADDRESS_PARTS = ("domain", "user", "detail", "name")
+TEXT_FIELDS = ("subject", "text")
+FIELDS = (
+    *(field + part for field in ADDRESS_FIELDS for part in ("", *(f".{part}" for part in ADDRESS_PARTS))),
+    *TEXT_FIELDS,
+)
+"""Every field but `header` and the extracted values."""
+
+
+def kind_of(field: str) -> str:
+    """How values of a field compare: `address`, `domain` or `text`."""
+    if field in ADDRESS_FIELDS:
+        return "address"
+    return "domain" if field in {f"{name}.domain" for name in ADDRESS_FIELDS} else "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a field."""
+
+    raw: str
+    """In NFC, its case kept: what patterns search and people see."""
+    exact: str
+    """What `is` and `in` compare."""
+    spellings: tuple[str, ...]
+    """What `contains`, `glob` and their like search: internationalised domains in both their forms."""
+    patterns: tuple[str, ...]
+    """What `matches` searches: `raw`, and the other form of an internationalised domain."""
+
+
+class Facts(dict[str, Any]):
+    """The fields of one message. A key is a field, or a field, a blank and a form:
+
+    (none)    a tuple of the values' exact forms
+    values    a tuple of Value
+    each      a tuple of all spellings
+    joined    all spellings in one text, NUL between them (no message and no condition holds one)
+    bytes     a tuple of what patterns search, in UTF-8
+
+    Fields of headers are `header.` and the name in lower case; extracted values are a rule's number, `=` and the name.
+    """
+
+    __slots__ = ("found", "message", "planned")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.planned = False
+        """An action was planned already."""
+        self.found: dict[str, str] = {}
+        """The extracted values."""
+
+    def __missing__(self, key: str) -> Any:
+        field, _, form = key.partition(" ")
+        made: Any
+        if form == "values":
+            made = tuple(self._values(field))
+        elif form == "each":
+            made = tuple(spelling for value in self[f"{field} values"] for spelling in value.spellings)
+        elif form == "joined":
+            made = "\0".join(self[f"{field} each"])
+        elif form == "bytes":
+            made = tuple(
+                text.encode("utf-8", "replace") for value in self[f"{field} values"] for text in value.patterns
+            )
+        else:
+            made = tuple(value.exact for value in self[f"{field} values"])
+        self[key] = made
+        return made
+
+    def _values(self, field: str) -> Iterable[Value]:
+        message = self.message
+        if field.startswith("header."):
+            name = field[7:]
+            return [_text(value) for key, value in message.headers if key.lower() == name]
+        if field == "subject":
+            return [] if message.subject is None else [_text(message.subject)]
+        if field == "text":
+            return [] if message.text is None else [_text(message.text)]
+        if "=" in field:
+            found = self.found.get(field)
+            return [] if found is None else [_text(found)]
+        name, _, part = field.partition(".")
+        addresses = _ADDRESSES[name](message)
+        if not part:
+            return [_address(address) for address in addresses]
+        if part == "domain":
+            return [_domain(found) for address in addresses if (found := address.domain) is not None]
+        texts = (_PARTS[part](address) for address in addresses)
+        return [_text(text) for text in texts if text is not None]
+
+
+def _display_name(address: Address) -> str | None:
+    # The null sender has every part (it is the empty text, RFC 5228); a mailbox without a display name has none.
+    return address.name or ("" if not address.address else None)
+
+
+_ADDRESSES: dict[str, Callable[[Message], tuple[Address, ...]]] = {
+    "recipient": lambda message: (message.recipient,),
+    "return_path": lambda message: (message.return_path,),
+    "from": lambda message: () if message.from_ is None else (message.from_,),
+    "to": lambda message: message.to,
+    "cc": lambda message: message.cc,
+}
+_PARTS: dict[str, Callable[[Address], str | None]] = {
+    "user": lambda address: address.user,
+    "detail": lambda address: address.detail,
+    "name": _display_name,
+}
+
+
+def _text(text: str) -> Value:
+    text = text[:LONGEST].replace("\0", "")
+    folded = fold(text)
+    return Value(raw := nfc(text), folded, (folded,), (raw,))
+
+
+def _domain(domain: str) -> Value:
+    domain = domain[:LONGEST]
+    folded = fold_domain(domain)
+    spelt = spell_domain(folded)
+    if spelt == folded:
+        return Value(domain, folded, (folded,), (domain,))
+    return Value(raw := nfc(domain), folded, (folded, spelt), tuple(dict.fromkeys((raw, spelt, folded))))
+
+
+def _address(address: Address) -> Value:
+    raw = nfc(address.address[:LONGEST])
+    folded = fold_address(address)
+    local, at, domain = folded.rpartition("@")
+    spelt = spell_domain(domain)
+    if not at or spelt == domain:
+        return Value(raw, folded, (folded,), (raw,))
+    other = f"{local}@{spelt}"
+    return Value(raw, folded, (folded, other), tuple(dict.fromkeys((raw, other, folded))))

@@ -1,0 +1,293 @@
+"""From rule files to compiled rules. Every problem of every file is found in one go."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from postroom.fields import FieldSet
+from postroom.problems import InvalidFiles, Place, Problem
+from postroom.rules import conditions
+from postroom.rules.actions import Action, read_actions
+from postroom.rules.condition_reader import ConditionReader, Extracted
+from postroom.rules.conditions import Condition
+from postroom.rules.extracts import Extract, read_extracts
+from postroom.rules.reading import EMPTY, Reading
+from postroom.rules.template_names import NAMES, Shape, groups_shape
+from postroom.yamlfile import Mapping, Node, Scalar, Sequence, read
+
+_FILE_KEYS = ("lists", "rules")
+_RULE_KEYS = ("name", "description", "tags", "when", "extract", "then", "rules", "stop")
+_LONGEST_FILE = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rule:
+    """One rule, compiled."""
+
+    name: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    file: str
+    """Path below the rules folder."""
+    line: int
+    stop: bool = False
+    rules: tuple[Rule, ...] = ()
+    """The children."""
+    destinations: tuple[str, ...] = ()
+    """Of its own actions, in order."""
+    condition: Condition = field(repr=False)
+    extracts: tuple[Extract, ...] = field(default=(), repr=False)
+    actions: tuple[Action, ...] = field(default=(), repr=False)
+    always_stops: bool = field(default=False, repr=False)
+    """It matches every mail and ends the evaluation: nothing after it is reached."""
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """Every `*.yaml` and `*.yml` below a folder by its path from there, in the order of these paths.
+
+    Hidden files and those that editors leave behind are no rules. Symlinked folders are followed, none of them twice.
+    Raises InvalidFiles for files that cannot be read as UTF-8 text; a missing folder has no files.
+    """
+    problems: list[Problem] = []
+    found: dict[str, str] = {}
+    for path in _paths(folder, problems):
+        name = path.relative_to(folder).as_posix()
+        place = Place((folder / name).as_posix())
+        try:
+            data = path.read_bytes()
+            if len(data) > _LONGEST_FILE:
+                problems.append(Problem(place, f"the file is larger than {_LONGEST_FILE // 10**6} MB"))
+                continue
+            found[name] = data.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            before = data[: error.start]
+            column = error.start - (before.rfind(b"\n") + 1) + 1
+            place = Place(place.path, before.count(b"\n") + 1, column)
+            problems.append(Problem(place, "the file is no UTF-8 text"))
+        except OSError as error:
+            problems.append(Problem(place, f"the file cannot be read: {error.strerror}"))
+    if problems:
+        raise InvalidFiles(problems)
+    return dict(sorted(found.items(), key=lambda entry: entry[0].split("/")))
+
+
+def hash_of(files: MappingType[str, str]) -> str:
+    """SHA-256 over paths and contents, each with its length before it, so that no two sets look the same."""
+    digest = hashlib.sha256()
+    for part in (part for entry in sorted(files.items()) for part in entry):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(f"{len(data)}:".encode() + data)
+    return digest.hexdigest()
+
+
+def load(files: MappingType[str, str], destinations: MappingType[str, FieldSet] | None, shown: str) -> tuple[Rule, ...]:
+    """The rules of all files. Raises InvalidFiles with every problem. See `postroom.rules.compile_rules`."""
+    reading = Reading([], destinations)
+    roots = [(path, _root(path, text, shown, reading)) for path, text in files.items()]
+    for _, root in roots:
+        if (lists := root.get("lists")) is not None:
+            _read_lists(lists, reading)
+    loader = _Loader(reading, count())
+    rules: list[Rule] = []
+    for path, root in roots:
+        if (node := root.get("rules")) is not None:
+            rules += loader.rules(node, path, f"rules of {path}", Extracted(), {})
+    _report_unreached(rules, shown, reading)
+    if reading.problems:
+        raise InvalidFiles(reading.problems)
+    return tuple(rules)
+
+
+def _paths(folder: Path, problems: list[Problem]) -> Iterable[Path]:
+    seen: set[str] = set()
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            problems.append(Problem(Place(str(error.filename)), f"the folder cannot be read: {error.strerror}"))
+
+    for place, folders, names in os.walk(folder, onerror=failed, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if name.endswith((".yaml", ".yml")) and not name.startswith((".", "#", "~")):
+                yield Path(place) / name
+
+
+def _root(path: str, text: str, shown: str, reading: Reading) -> Mapping:
+    place = f"{shown}/{path}" if shown else path
+    node = read(text, place, reading.problems)
+    nothing = Mapping((), Place(place))
+    if node is None or (isinstance(node, Scalar) and node.is_null):
+        return nothing
+    if not isinstance(node, Mapping):
+        reading.report(node, "a rule file is a mapping that begins with rules: (or lists:)")
+        return nothing
+    for key, value in node.entries:
+        if key.value not in _FILE_KEYS:
+            reading.unknown(key, "key", _FILE_KEYS, "a rule file")
+        elif isinstance(value, Scalar) and value.is_null:
+            continue
+    return Mapping(tuple((k, v) for k, v in node.entries if not (isinstance(v, Scalar) and v.is_null)), node.place)
+
+
+def _read_lists(node: Node, reading: Reading) -> None:
+    if not isinstance(node, Mapping):
+        reading.report(node, "lists must be a mapping of names to lists of texts, such as vip: [ada@example.com]")
+        return
+    for key, value in node.entries:
+        name = key.value
+        if name in reading.list_places:
+            first = reading.list_places[name]
+            reading.report(key, f"the list '{name}' stands twice (first in {first.path}:{first.line})")
+            continue
+        reading.list_places[name] = key.place
+        reading.lists[name] = []
+        if not isinstance(value, Sequence):
+            reading.report(value, f"the list '{name}' must be a list of texts, such as {name}: [ada@example.com]")
+            continue
+        texts = [reading.text(item, f"an entry of the list '{name}'") for item in value.items]
+        reading.lists[name] = [text.value for text in texts if text is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    reading: Reading
+    numbers: count[int]
+
+    def rules(
+        self, node: Node, file: str, where: str, extracted: Extracted, names: MappingType[str, Shape]
+    ) -> list[Rule]:
+        """The valid ones of a list of rules."""
+        if not isinstance(node, Sequence):
+            self.reading.report(node, f"{where}: a list of rules is needed, each beginning with - name:")
+            return []
+        found = [self._rule(item, file, where, extracted, names) for item in node.items]
+        return [rule for rule in found if rule is not None]
+
+    def _rule(
+        self, node: Node, file: str, where: str, extracted: Extracted, names: MappingType[str, Shape]
+    ) -> Rule | None:
+        reading = self.reading
+        if not isinstance(node, Mapping):
+            reading.report(node, f"{where}: a rule is a mapping that begins with - name:")
+            return None
+        before = len(reading.problems)
+        name = self._name(node)
+        where = f"rule '{name}'" if name else f"the rule in line {node.place.line}"
+        for key in (key for key, _ in node.entries if key.value not in _RULE_KEYS):
+            reading.unknown(key, "key", _RULE_KEYS, where)
+        number = next(self.numbers)
+        entries = {key.value: value for key, value in node.entries}
+        own = entries.get("extract")
+        own_names = frozenset(own.keys()) if isinstance(own, Mapping) else frozenset()
+        condition = self._condition(node, where, Extracted(extracted.fields, own_names - set(names)))
+        inner, inner_names, extracts = extracted, names, []
+        if own is not None:
+            extracts = read_extracts(own, where, number, extracted, names, reading) or []
+            fields = {known: f"{number}={known}" for extract in extracts for known in extract.names()}
+            inner = Extracted({**extracted.fields, **fields})
+            inner_names = {**names, **{extract.name: groups_shape(extract.groups) for extract in extracts}}
+        # Names of values with problems of their own are no unknown names on top.
+        after: dict[str, Any] = {**dict.fromkeys(own_names, _UNREAD), **inner_names} if own_names else dict(inner_names)
+        actions = self._actions(entries.get("then"), where, after)
+        stop = "stop" in entries and reading.flag(entries["stop"], f"stop of {where}") is True
+        children: list[Rule] = []
+        if "rules" in entries:
+            children = self.rules(entries["rules"], file, f"rules of {where}", inner, after)
+        if not {"then", "rules", "stop"} & set(entries):
+            reading.report(node, f"{where} does nothing: give it then, rules or stop")
+        description = self._text(entries.get("description"), f"description of {where}")
+        tags = self._tags(entries.get("tags"), f"tags of {where}")
+        if len(reading.problems) > before or condition is None:
+            # A rule with problems still counts for the search for rules that are never reached: not at all.
+            return None
+        when = entries.get("when")
+        certain = isinstance(when, Scalar) and all(extract.default is not None for extract in extracts)
+        certain = certain and isinstance(when, Scalar) and when.value == "always"
+        return Rule(
+            name=name,
+            description=description,
+            tags=tags,
+            file=file,
+            line=node.place.line,
+            stop=stop,
+            rules=tuple(children),
+            destinations=tuple(action.destination for action in actions),
+            condition=condition,
+            extracts=tuple(extracts),
+            actions=tuple(actions),
+            always_stops=certain and (stop or any(child.always_stops for child in children)),
+        )
+
+    def _name(self, node: Mapping) -> str:
+        given = node.get("name")
+        if given is None:
+            self.reading.report(node, "a rule needs a name: history and metrics refer to it")
+            return ""
+        scalar = self.reading.text(given, "the name of a rule")
+        if scalar is None:
+            return ""
+        name = scalar.value.strip()
+        if not name or "\n" in name or len(name) > 200:
+            self.reading.report(scalar, "the name of a rule is one line of at most 200 characters")
+        elif name in self.reading.rule_places:
+            first = self.reading.rule_places[name]
+            self.reading.report(scalar, f"the name '{name}' is taken (by the rule in {first.path}:{first.line})")
+        else:
+            self.reading.rule_places[name] = scalar.place
+        return name
+
+    def _condition(self, node: Mapping, where: str, extracted: Extracted) -> Condition | None:
+        when = node.get("when")
+        if when is None:
+            self.reading.report(node, f"'when' is missing in {where}; for every mail write when: always")
+            return conditions.always()
+        return ConditionReader(self.reading, where, extracted).when(when)
+
+    def _actions(self, node: Node | None, where: str, names: MappingType[str, Shape]) -> list[Action]:
+        if node is None:
+            return []
+        if isinstance(node, Scalar) and node.is_null:
+            self.reading.report(node, f"then of {where} {EMPTY}")
+            return []
+        return read_actions(node, where, {**NAMES, **names}, self.reading) or []
+
+    def _text(self, node: Node | None, what: str) -> str:
+        scalar = None if node is None else self.reading.text(node, what, empty=True)
+        return "" if scalar is None else scalar.value
+
+    def _tags(self, node: Node | None, what: str) -> tuple[str, ...]:
+        if node is None or (isinstance(node, Sequence) and not node.items):
+            return ()
+        return tuple(scalar.value for scalar in self.reading.texts(node, what) or ())
+
+
+def _report_unreached(rules: Iterable[Rule], shown: str, reading: Reading) -> None:
+    """Rules after one that stops every mail, among rules that stand in one list."""
+    ordered = list(rules)
+    for index, rule in enumerate(ordered):
+        _report_unreached(rule.rules, shown, reading)
+        if rule.always_stops and index + 1 < len(ordered):
+            after = ordered[index + 1]
+            more = len(ordered) - index - 2
+            others = (
+                f" (nor are the {more} rules after it)" if more > 1 else " (nor is the rule after it)" if more else ""
+            )
+            place = reading.rule_places[after.name]
+            reason = f"rule '{rule.name}' ({rule.file}:{rule.line}) before it stops every mail"
+            reading.report(place, f"rule '{after.name}' is never reached{others}: {reason}")
+            return
+
+
+_UNREAD = groups_shape(())

@@ -1,0 +1,101 @@
+"""The rule set: all rules that are active together, and what they decide about a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from postroom.fields import FieldSet
+from postroom.message import Message
+from postroom.plan import Content, Plan, Step, Trace
+from postroom.rules import actions
+from postroom.rules.actions import RenderError
+from postroom.rules.explain import explain
+from postroom.rules.extracts import find_all
+from postroom.rules.facts import Facts
+from postroom.rules.loader import Rule, hash_of, load
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuleSet:
+    """Immutable, and safe to use from several threads at once."""
+
+    hash: str
+    """Known by its content: SHA-256 over paths and texts of the files, in hex."""
+    files: Mapping[str, str]
+    rules: tuple[Rule, ...]
+    """In the order of evaluation; children stand inside their parents."""
+    _by_name: Mapping[str, Rule] = field(repr=False)
+
+    def evaluate(self, message: Message) -> Plan:
+        """What is to be done with a message. Never fails, whatever the message holds."""
+        steps: list[Step] = []
+        matched: list[str] = []
+        _run(self.rules, Facts(message), _NOTHING, steps, matched)
+        return Plan(tuple(steps), tuple(matched))
+
+    def explain(self, message: Message) -> Trace:
+        """The same decision, with what each rule and each condition saw."""
+        return explain(self.rules, message)
+
+    def render(self, step: Step, message: Message, *, message_url: str, fields: FieldSet) -> Content:
+        """What a step of this rule set's plan sends; `fields` are those of its destination.
+
+        Raises RenderError, also where the rule has no such action.
+        """
+        rule = self._by_name.get(step.rule)
+        if rule is None or not 0 <= step.action < len(rule.actions):
+            raise RenderError(f"rule '{step.rule}' has no action {step.action + 1} in this rule set")
+        return actions.render(rule.actions[step.action], step, message, message_url=message_url, fields=fields)
+
+
+def compile_rules(
+    files: Mapping[str, str], destinations: Mapping[str, FieldSet] | None, *, shown: str = "rules"
+) -> RuleSet:
+    """Compiles the texts of rule files, given by their paths in the order of evaluation (see `read_files`).
+
+    `destinations` are those of config.yaml with the fields that they take. None is for rule sets of the past, whose
+    destinations may be gone: names and fields are not checked then. `shown` stands before the paths in problems.
+    Raises InvalidFiles with every problem of every file.
+    """
+    rules = load(files, destinations, shown)
+    by_name: dict[str, Rule] = {}
+    _collect(rules, by_name)
+    return RuleSet(hash_of(files), MappingProxyType(dict(files)), rules, by_name)
+
+
+def _run(
+    rules: tuple[Rule, ...], facts: Facts, inherited: dict[str, Any], steps: list[Step], matched: list[str]
+) -> bool:
+    """True where a rule stopped the evaluation."""
+    for rule in rules:
+        if not rule.condition.holds(facts):
+            continue
+        values = inherited
+        if rule.extracts:
+            found = find_all(rule.extracts, facts, inherited)
+            if found is None:
+                continue
+            values = found
+        matched.append(rule.name)
+        if rule.destinations:
+            facts.planned = True
+            for index, destination in enumerate(rule.destinations):
+                steps.append(Step(rule.name, index, destination, values))
+        if (rule.rules and _run(rule.rules, facts, values, steps, matched)) or rule.stop:
+            return True
+    return False
+
+
+def _collect(rules: tuple[Rule, ...], found: dict[str, Rule]) -> None:
+    for rule in rules:
+        found[rule.name] = rule
+        _collect(rule.rules, found)
+
+
+_NOTHING: dict[str, Any] = {}
+
+EMPTY = compile_rules({}, None)
+"""No rules: every message is unmatched."""

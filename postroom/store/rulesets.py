@@ -1,0 +1,35 @@
+"""Every rule set that was ever active, by the hash of its content."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+from postroom.store.content import pack_files, unpack_files
+
+_ACTIVE = "active_rule_set"
+
+
+def publish(db: sqlite3.Connection, content_hash: str, files: Mapping[str, str], now: int) -> int:
+    """Keeps a rule set and makes it the active one; its number in the store."""
+    db.execute(
+        "INSERT INTO rule_sets (hash, files, created_at) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
+        (content_hash, pack_files(dict(files)), now),
+    )
+    seq: int = db.execute("SELECT seq FROM rule_sets WHERE hash = ?", (content_hash,)).fetchone()[0]
+    db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_ACTIVE, str(seq)))
+    return seq
+
+
+def active(db: sqlite3.Connection) -> int | None:
+    """The number of the active rule set; None before the first was published."""
+    row = db.execute("SELECT value FROM settings WHERE name = ?", (_ACTIVE,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def files_of(db: sqlite3.Connection, seq: int) -> dict[str, str]:
+    """The files of a rule set. Raises KeyError where there is none of that number."""
+    row = db.execute("SELECT files FROM rule_sets WHERE seq = ?", (seq,)).fetchone()
+    if row is None:
+        raise KeyError(seq)
+    return unpack_files(row[0])

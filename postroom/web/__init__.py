@@ -1,0 +1,1 @@
+"""What the web process answers: ways in, health, the dashboard."""

@@ -1,0 +1,201 @@
+"""The dashboard's pages: the messages, and everything about one of them.
+
+| URL | what |
+| --- | --- |
+| `GET /` | the messages: `state`, `q` (search), `before` (paging) |
+| `GET /messages/ID` | one message: deliveries with attempts, why, the mail itself, what happened |
+| `GET /messages/ID/payload`, `/messages/ID/attachments/N` | downloads, never shown in place |
+| `POST /deliveries/ID/retry` | 303 back to the message; needs the role operator |
+
+All of them need a login. A page shows what is in the store and computes the trace anew; nothing here writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Callable, Sequence
+from itertools import chain
+from urllib.parse import quote
+from uuid import UUID
+
+from flask import Blueprint, Flask, Response, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from postroom.message import Message
+from postroom.plan import Trace
+from postroom.store.history import COUNT_CAP, FILTERS, History
+from postroom.store.states import DeliveryState
+from postroom.web import auth, display
+
+Explain = Callable[[int, Message], Trace | None]
+
+_PAGE = 50
+_TABS = (
+    ("", "All"),
+    ("pending", "Under way"),
+    ("retrying", "Retrying"),
+    ("dead", "Dead"),
+    ("held", "Held"),
+    ("unmatched", "Unmatched"),
+    ("dropped", "Dropped"),
+    ("discarded", "Discarded"),
+)
+_RETRIABLE = (DeliveryState.DEAD, DeliveryState.RETRYING)
+_TITLES = {
+    400: "That request could not be understood",
+    403: "You may not do that",
+    404: "There is nothing here",
+    413: "That is too large",
+    500: "Something went wrong here",
+}
+
+log = logging.getLogger(__name__)
+
+
+def blueprint(
+    *,
+    history: History,
+    explain: Explain,
+    retry: Callable[[str, str], bool],
+    problems: Callable[[], Sequence[str]],
+    ingresses: Sequence[str] = (),
+    public_url: str = "",
+) -> Blueprint:
+    """The pages. `explain` takes a rule set's seq and a message; `retry` a delivery's id and who wants it, and says
+    whether the delivery was one to retry; `problems` are sentences that every page shows at its top.
+
+    `ingresses` and `public_url` make the endpoint URLs that the empty list shows a newcomer.
+    """
+    pages = Blueprint("dashboard", __name__)
+    display.install(pages)
+    pages.before_request(auth.require_login)
+    pages.context_processor(lambda: {"problems": list(problems()), "meanings": display.MEANINGS})
+
+    @pages.get("/")
+    def messages() -> ResponseReturnValue:
+        state, search = request.args.get("state", ""), request.args.get("q", "").strip()
+        before = request.args.get("before", type=int)
+        if state and state not in FILTERS:
+            abort(400, "There is no such state to look for.")
+        if before is not None and not 0 < before < 2**63:
+            abort(400, "There is no such page.")
+        rows = history.messages(search=search, state=state, before=before, limit=_PAGE + 1)
+        base = (public_url or request.url_root).rstrip("/")
+        return render_template(
+            "messages.html",
+            rows=rows[:_PAGE],
+            older=rows[_PAGE - 1].seq if len(rows) > _PAGE else None,
+            before=before,
+            state=state,
+            search=search,
+            tabs=_TABS,
+            counts=history.counts(),
+            cap=COUNT_CAP,
+            endpoints=[f"{base}/inbound/{name}" for name in ingresses],
+        )
+
+    @pages.get("/messages/<uuid:id>")
+    def message(id: UUID) -> ResponseReturnValue:
+        detail = history.message(str(id))
+        if detail is None:
+            abort(404, "No message has this id. It may have been pruned or erased.")
+        return render_template(
+            "message.html",
+            detail=detail,
+            row=detail.row,
+            mail=detail.message,
+            trace=_trace(explain, detail.row.rule_set, detail.message),
+            retriable=_RETRIABLE,
+        )
+
+    @pages.get("/messages/<uuid:id>/payload")
+    def payload(id: UUID) -> ResponseReturnValue:
+        body = history.payload(str(id))
+        if body is None:
+            abort(404, "This payload is not in the store, or no longer.")
+        ending = "json" if body.lstrip()[:1] in (b"{", b"[") else "txt"
+        return _download(Response(body), f"payload-{id}.{ending}", len(body))
+
+    @pages.get("/messages/<uuid:id>/attachments/<int:position>")
+    def attachment(id: UUID, position: int) -> ResponseReturnValue:
+        found = history.attachment(str(id), position) if position < 2**31 else None
+        if found is None:
+            abort(404, "This attachment is not in the store, or no longer.")
+        part, size, chunks = found
+        # The first piece is read now: a fault of the store is a 500, not a broken download.
+        body = chain([next(chunks, b"")], chunks)
+        return _download(Response(body), part.name or f"attachment-{position + 1}", size)
+
+    @pages.post("/deliveries/<uuid:id>/retry")
+    def retry_delivery(id: UUID) -> ResponseReturnValue:
+        auth.require_role("operator")
+        delivery = history.delivery(str(id))
+        if delivery is None:
+            abort(404, "No delivery has this id.")
+        if retry(delivery.id, auth.current_user() or ""):
+            flash(f"The delivery to {delivery.destination} will be tried again now.", "good")
+        else:
+            flash(f"The delivery to {delivery.destination} is not one to retry any more.", "bad")
+        target = url_for("dashboard.message", id=delivery.message, _anchor=f"delivery-{delivery.id}")
+        return redirect(target, 303)
+
+    return pages
+
+
+def install_error_pages(app: Flask, plain: Sequence[str] = ("inbound", "api", "health")) -> None:
+    """Errors look like the rest of the dashboard. `plain` names the blueprints whose errors stay bare text, and the
+    first parts of paths for which no route was found."""
+
+    @app.errorhandler(HTTPException)
+    def failed(error: HTTPException) -> ResponseReturnValue:
+        if error.response is not None:
+            return error
+        code = error.code or 500
+        if request.blueprint in plain or request.path.split("/")[1] in plain:
+            answer = Response(f"{code} {error.name}\n", code, mimetype="text/plain")
+        else:
+            title = _TITLES.get(code, error.name)
+            if isinstance(error, CSRFError):
+                sentence = "The form was too old or came from another site. Please go back, reload, and try again."
+            else:
+                sentence = (error.description or "") if code in (400, 403, 404) and request.blueprint else ""
+            answer = Response(render_template("error.html", code=code, title=title, sentence=sentence), code)
+        # Retry-After, Allow and the like.
+        answer.headers.extend((name, value) for name, value in error.get_headers() if name.lower() != "content-type")
+        return answer
+
+
+def _trace(explain: Explain, rule_set: int, message: Message | None) -> Trace | None:
+    if message is None:
+        return None
+    try:
+        return explain(rule_set, message)
+    except Exception:
+        # The page is where one looks when something is wrong: it says what it can.
+        log.exception("the trace could not be computed", extra={"message_id": message.id})
+        return None
+
+
+def _download(response: Response, name: str, size: int) -> Response:
+    """Something of a stranger's, for the disk only: no browser may open it in place or guess its type."""
+    response.headers["Content-Type"] = "application/octet-stream"
+    # RFC 6266: the name in ASCII for old programs, the real one in UTF-8 for all others.
+    shown = _file_name(name)
+    names = {
+        "filename": unicodedata.normalize("NFKD", shown).encode("ascii", "ignore").decode().strip() or "attachment"
+    }
+    if names["filename"] != shown:
+        names["filename*"] = f"UTF-8''{quote(shown, safe='')}"
+    response.headers.set("Content-Disposition", "attachment", **names)
+    response.headers["Content-Length"] = str(size)
+    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _file_name(name: str) -> str:
+    shown = display.line(name.replace("/", "_").replace("\\", "_").replace('"', "'"), 150)
+    return shown.strip(". ") or "attachment"

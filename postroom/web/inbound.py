@@ -1,0 +1,168 @@
+"""`POST /inbound/NAME`: the ways in.
+
+Every answer is a short JSON object. What each status means:
+
+- **200** the mails are on the disk, with all that is owed for them; what the provider asks for stands in it.
+- **400** no mail can be made of the document, **401** its credentials are wrong, **403** its address is not allowed.
+- **404** there is no such ingress, **405** only POST is taken, **413** the body is too large, **415** its type is
+  wrong.
+- **503** with Retry-After: too many bytes are under way, the disk is nearly full, or the store cannot be written. The
+  provider keeps the mail and sends it again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from postroom.ingress.base import Ingress, Refusal, Request
+from postroom.receive import Receiver
+
+log = logging.getLogger("postroom.inbound")
+
+_PIECE = 256 * 1024
+_DRAINED = 256 * 1024 * 1024
+_encode = msgspec.json.Encoder().encode
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One configured way in with what the web process must know of it."""
+
+    ingress: Ingress
+    max_body: int
+    networks: tuple[_Network, ...] = ()
+
+
+class Gate:
+    """Bounds the bytes of bodies in memory, and stops before the disk is full."""
+
+    def __init__(self, in_flight: int, data_dir: Path, min_free: int) -> None:
+        self._limit = in_flight
+        self._data_dir = data_dir
+        self._min_free = min_free
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._looked_at = 0.0
+        self._free = 0
+
+    @contextmanager
+    def passing(self, size: int) -> Iterator[None]:
+        """Holds room for a body. A body larger than the limit passes alone. Raises Refusal(503) where there is none."""
+        if self.disk_low():
+            raise Refusal(503, "the disk is nearly full")
+        with self._lock:
+            if self._bytes and self._bytes + size > self._limit:
+                raise Refusal(503, "too much mail is under way")
+            self._bytes += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bytes -= size
+
+    def disk_low(self) -> bool:
+        """True where less than `min_free` bytes are free; looked at once a second at most."""
+        now = time.monotonic()
+        if now - self._looked_at > 1.0:
+            state = os.statvfs(self._data_dir)
+            self._free, self._looked_at = state.f_bavail * state.f_frsize, now
+        return self._free < self._min_free
+
+
+def blueprint(receiver: Receiver, entries: Mapping[str, Entry], gate: Gate) -> Blueprint:
+    """The routes of all configured ways in."""
+    routes = Blueprint("inbound", __name__)
+
+    @routes.route("/inbound/<name>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    def inbound(name: str) -> Response:
+        try:
+            entry = entries.get(name)
+            if entry is None:
+                raise Refusal(404, f"there is no ingress named '{name[:64]}'")
+            if request.method != "POST":
+                raise Refusal(405, "only POST is taken here")
+            return _take(entry)
+        except Refusal as refusal:
+            _drain()
+            log.info("ingress %s refused a request: %d %s", name[:64], refusal.status, refusal.reason)
+            return _answer({"error": refusal.reason}, refusal.status)
+        except sqlite3.Error as error:
+            log.error("a mail could not be stored: %s", error)
+            return _answer({"error": "the mail could not be stored; send it again"}, 503)
+
+    def _take(entry: Entry) -> Response:
+        if entry.networks and not _allowed(request.remote_addr, entry.networks):
+            raise Refusal(403, "requests from this address are not taken")
+        size = request.content_length
+        if size is not None and size > entry.max_body:
+            raise Refusal(413, f"the body is larger than {entry.max_body} bytes")
+        with gate.passing(entry.max_body if size is None else size):
+            incoming = Request(request.mimetype, request.args, _read(size, entry.max_body))
+            accepted = entry.ingress.accept(incoming)
+            if not accepted.mails:
+                return _answer(accepted.answer)
+            stored = receiver.receive(accepted.mails)
+            return _answer({**accepted.answer, "messages": [each.id for each in stored]})
+
+    return routes
+
+
+def _allowed(address: str | None, networks: tuple[_Network, ...]) -> bool:
+    try:
+        client = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped:
+        client = client.ipv4_mapped
+    return any(client in network for network in networks)
+
+
+def _read(size: int | None, limit: int) -> bytes:
+    """The body, read once. Raises Refusal(413) past the limit and Refusal(400) where the connection ended early."""
+    stream = request.environ["wsgi.input"]
+    if size is not None:
+        body: bytes = stream.read(size) if size else b""
+        if len(body) < size:
+            raise Refusal(400, "the body ended before its Content-Length")
+        return body
+    pieces: list[bytes] = []
+    total = 0
+    while piece := stream.read(_PIECE):
+        total += len(piece)
+        if total > limit:
+            raise Refusal(413, f"the body is larger than {limit} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _drain() -> None:
+    """Reads on what the client still sends, within bounds: one that is cut off while sending never sees the reason."""
+    stream = request.environ["wsgi.input"]
+    left = _DRAINED
+    try:
+        while left > 0 and (piece := stream.read(_PIECE)):
+            left -= len(piece)
+    except (OSError, RuntimeError, ValueError):
+        pass  # The client is gone: nobody waits for the reason.
+
+
+def _answer(document: dict[str, object], status: int = 200) -> Response:
+    response = Response(_encode(document), status, content_type="application/json")
+    if status == 503:
+        response.headers["Retry-After"] = "30"
+    elif status == 405:
+        response.headers["Allow"] = "POST"
+    return response
