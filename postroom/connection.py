@@ -260,7 +260,7 @@ class _EncryptedPool(HTTPSConnectionPool):
 
 
 @functools.cache
-def _tls() -> Any:
+def authorities() -> Any:
     """One for the process: the authorities take a megabyte. Those of the system count too (a company's own)."""
     context = create_urllib3_context()
     context.load_verify_locations(certifi.where())
@@ -281,7 +281,7 @@ class Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         if request.url.startswith("https:") and "ssl_context" not in self.poolmanager.connection_pool_kw:
-            self.poolmanager.connection_pool_kw["ssl_context"] = _tls()
+            self.poolmanager.connection_pool_kw["ssl_context"] = authorities()
         return self.poolmanager.connection_from_url(request.url)
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:

@@ -83,7 +83,7 @@ class Answer:
         """The answer as JSON. Raises DeliveryError, result unknown, where it is none: the request was obeyed."""
         try:
             return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             kind = "a longer answer than is read" if self.truncated else "no JSON"
             raise self.error(f"{self.host} answered {self.status} with {kind}", unknown=True) from None
 
@@ -204,7 +204,9 @@ class Http:
             raise DeliveryError(f"{host} cannot be reached: {error}") from None
         except (OSError, urllib3.exceptions.HTTPError, requests.RequestException) as error:
             raise self._lost(host, exchange, error) from None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError) as error:
+            if exchange.sent:
+                raise self._lost(host, exchange, error) from None
             raise DeliveryError(f"the request to {host} cannot be made", permanent=True) from None
         finally:
             watcher.remove(exchange)

@@ -159,8 +159,8 @@ def read_settings(
             reader.report(place, f"{what}: '{spec.name}' is missing ({spec.doc})")
     if len(reader.problems) > before:
         return None
-    names = {field.name.rstrip("_"): field.name for field in dataclasses.fields(typing.cast(Any, settings))}
-    return settings(**{names[name]: value for name, value in values.items()})
+    attributes = {field.name.rstrip("_"): field.name for field in dataclasses.fields(typing.cast(Any, settings))}
+    return settings(**{attributes[name]: value for name, value in values.items()})
 
 
 def read_value(kind: Any, node: Node, what: str, reader: Reader) -> Any:

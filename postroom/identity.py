@@ -41,12 +41,9 @@ def identify(message: Message) -> Identity:
         message.html or "",
         *(attachment.sha256 for attachment in message.attachments),
     )
-    mail = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        # The length keeps two neighbouring parts from borrowing each other's letters.
-        mail.update(b"%d:" % len(data))
-        mail.update(data)
+    # The length keeps two neighbouring parts from borrowing each other's letters.
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    mail = hashlib.blake2b(b"".join(b"%d:%b" % (len(part), part) for part in encoded), digest_size=16)
     delivery = mail.copy()
     delivery.update(b"to:" + message.recipient.address.lower().encode("utf-8", "surrogatepass"))
     return Identity(delivery.digest(), mail.digest(), not message.message_id and received is None)

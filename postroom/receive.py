@@ -9,7 +9,7 @@ from postroom.ingress.base import Mail
 from postroom.message import Message
 from postroom.plan import Plan
 from postroom.store.content import pack
-from postroom.store.messages import NewMessage, Stored, insert
+from postroom.store.messages import NewMessage, Stored, insert_all
 from postroom.store.writer import Writer
 
 
@@ -38,4 +38,4 @@ class Receiver:
             )
             for mail in mails
         ]
-        return self._writer.run(lambda db: [insert(db, each) for each in new])
+        return list(self._writer.run_grouped(insert_all, new))

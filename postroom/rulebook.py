@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from postroom.store.outbox import Owed
 from postroom.store.rulesets import active, files_of
 
 _KEPT = 8
+_FRESH_SECONDS = 1.0
+"""For so long the active rule set is not asked for again."""
 
 
 class RuleBook:
@@ -29,14 +32,19 @@ class RuleBook:
         self._sets: OrderedDict[int, RuleSet] = OrderedDict()
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._active: tuple[Callable[[Message], Plan], int]
+        self._active_until = 0.0
 
     def active(self) -> tuple[Callable[[Message], Plan], int]:
         """The evaluation of the active rule set, and its number. Raises LookupError where none was ever published."""
-        with self._lock:
-            seq = active(self._connection())
-        if seq is None:
-            raise LookupError("no rule set is active")
-        return self.rule_set(seq).evaluate, seq
+        if time.monotonic() > self._active_until:
+            with self._lock:
+                seq = active(self._connection())
+            if seq is None:
+                raise LookupError("no rule set is active")
+            self._active = self.rule_set(seq).evaluate, seq
+            self._active_until = time.monotonic() + _FRESH_SECONDS
+        return self._active
 
     def rule_set(self, seq: int) -> RuleSet:
         """A rule set that was active once. Raises KeyError where there is none of that number."""

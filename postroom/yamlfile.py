@@ -77,39 +77,53 @@ def read(text: str, path: str, problems: list[Problem]) -> Node | None:
         return None
     if tree is None:
         return None
-    return _convert(tree, path, problems, 0)
+    # Aliases can repeat a node any number of times over; without them each node takes a character at least.
+    return _convert(tree, path, problems, 0, [2 * len(text) + 100])
 
 
-def _convert(node: yaml.Node, path: str, problems: list[Problem], depth: int) -> Node:
+def _convert(node: yaml.Node, path: str, problems: list[Problem], depth: int, budget: list[int]) -> Node:
     mark = node.start_mark
     place = Place(path, mark.line + 1, mark.column + 1)
     if depth > _DEEPEST:
         problems.append(Problem(place, f"nested more than {_DEEPEST} levels deep"))
         return Scalar("", place)
+    budget[0] -= 1
+    if budget[0] <= 0:
+        if budget[0] == 0:
+            problems.append(Problem(place, "too much is repeated by aliases (*name)"))
+        return Scalar("", place)
     if isinstance(node, yaml.ScalarNode):
-        return Scalar(node.value, place, node.style is None)
+        return Scalar(node.value, place, not node.style)
     if isinstance(node, yaml.SequenceNode):
-        return Sequence(tuple(_convert(item, path, problems, depth + 1) for item in node.value), place)
+        return Sequence(tuple(_convert(item, path, problems, depth + 1, budget) for item in node.value), place)
+    assert isinstance(node, yaml.MappingNode)
     entries: list[tuple[Scalar, Node]] = []
     seen: dict[str, Place] = {}
     for key, value in node.value:
         key_place = Place(path, key.start_mark.line + 1, key.start_mark.column + 1)
         if not isinstance(key, yaml.ScalarNode):
             problems.append(Problem(key_place, _key_reason(node, key)))
+            if _is_unquoted_template(node, key):
+                return Scalar("{{ '' }}", place, False)  # so that nothing else is said of it
             continue
         if key.value in seen:
             reason = f"the key '{key.value}' stands twice here (first in line {seen[key.value].line})"
             problems.append(Problem(key_place, reason))
             continue
         seen[key.value] = key_place
-        entries.append((Scalar(key.value, key_place, key.style is None), _convert(value, path, problems, depth + 1)))
+        converted = _convert(value, path, problems, depth + 1, budget)
+        entries.append((Scalar(key.value, key_place, not key.style), converted))
     return Mapping(tuple(entries), place)
 
 
 def _key_reason(outer: yaml.MappingNode, key: yaml.Node) -> str:
-    if outer.flow_style and isinstance(key, yaml.MappingNode):
+    if _is_unquoted_template(outer, key):
         return 'a template must stand in quotes: "{{ ... }}"'
     return "a key must be a text"
+
+
+def _is_unquoted_template(outer: yaml.MappingNode, key: yaml.Node) -> bool:
+    return bool(outer.flow_style) and isinstance(key, yaml.MappingNode) and len(outer.value) == 1
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, path: str) -> Problem:
@@ -118,7 +132,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, path: str) -> Proble
     reason = error.problem or "this is no YAML"
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
-    if "mapping values are not allowed" in reason:
+    if re.search(r"[:\[,-]\s*\{[{%]", line):
+        mend = 'a template must stand in quotes: "{{ ... }}"'
+    elif "mapping values are not allowed" in reason:
         mend = 'a text with ": " in it must stand in quotes (or the line is indented wrongly)'
     elif "alias" in reason or "alias" in (error.context or "") or re.search(r"[:\[,-]\s*\*", line):
         mend = 'a text that begins with * must stand in quotes, such as "*@example.com"'

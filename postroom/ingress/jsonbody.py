@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,13 +16,17 @@ from postroom.mail.texts import clean
 _decode = msgspec.json.Decoder().decode
 
 
-def decode_json(body: bytes) -> Any:
-    """The document. Bytes that are no UTF-8 and lone surrogates are accepted: refusing them would lose a real mail.
+Scrub = Callable[[str], str]
+
+
+def decode_json(body: bytes) -> tuple[Any, Scrub]:
+    """The document, and what its texts must go through. Bytes that are no UTF-8 and lone surrogates are accepted: refusing them would lose a real mail.
 
     Raises Refusal(400) where it is no JSON, or is nested too deeply to be a mail.
     """
     try:
-        return _decode(body)
+        # msgspec takes no lone surrogates, and a NUL can only have come as an escape: most documents need no scrubbing.
+        return _decode(body), (clean if b"\\u0000" in body else _as_it_is)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass  # The lenient decoder decides.
     except RecursionError:
@@ -30,7 +34,7 @@ def decode_json(body: bytes) -> Any:
     if not body.strip():
         raise Refusal(400, "the body is empty; a JSON document was expected")
     try:
-        return json.loads(body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff"))
+        return json.loads(body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")), clean
     except RecursionError:
         raise Refusal(400, "the JSON is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -51,10 +55,11 @@ def encode_json(document: Any) -> bytes:
 class Members:
     """The members of one JSON object, found without regard to case; problems name the place in the document."""
 
-    __slots__ = ("_members", "_place", "source")
+    __slots__ = ("_members", "_place", "scrub", "source")
 
-    def __init__(self, source: dict[str, Any], place: str) -> None:
+    def __init__(self, source: dict[str, Any], place: str, scrub: Scrub = clean) -> None:
         self.source = source
+        self.scrub = scrub
         self._place = place
         self._members: Mapping[str, str] = {key.lower(): key for key in source}
 
@@ -77,7 +82,7 @@ class Members:
             return None
         if not isinstance(value, str):
             raise Refusal(400, f"{self.place(name)} must be a text or null, not {_sort(value)}")
-        return clean(value)
+        return self.scrub(value)
 
     def number(self, name: str) -> float | None:
         """A number (also one written as text), or None. Raises Refusal(400) where it is something else."""
@@ -98,7 +103,7 @@ class Members:
             return None
         if not isinstance(value, dict):
             raise Refusal(400, f"{self.place(name)} must be an object or null, not {_sort(value)}")
-        return Members(value, f"{self.place(name)}.")
+        return Members(value, f"{self.place(name)}.", self.scrub)
 
     def objects(self, name: str) -> list[Members]:
         """A list of objects; null entries are left out. Raises Refusal(400) where it is something else."""
@@ -113,7 +118,7 @@ class Members:
                 continue
             if not isinstance(item, dict):
                 raise Refusal(400, f"{self.place(name)}[{position}] must be an object, not {_sort(item)}")
-            found.append(Members(item, f"{self.place(name)}[{position}]."))
+            found.append(Members(item, f"{self.place(name)}[{position}].", self.scrub))
         return found
 
     def take_base64(self, name: str) -> bytes:
@@ -133,6 +138,10 @@ class Members:
             return b64decode(bare + "=" * (-len(bare) % 4), validate=True)
         except (binascii.Error, ValueError):
             raise Refusal(400, f"{self.place(name)} is no valid base64") from None
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 def _sort(value: Any) -> str:

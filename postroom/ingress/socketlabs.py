@@ -25,7 +25,6 @@ from postroom.ids import new_id, now_ms
 from postroom.ingress.base import Accepted, Ingress, Mail, Refusal, Request
 from postroom.ingress.jsonbody import Members, decode_json, encode_json
 from postroom.mail.markup import html_to_text
-from postroom.mail.texts import clean
 from postroom.mail.threads import message_key, thread_keys
 from postroom.message import Address, Attachment, Message
 
@@ -53,8 +52,9 @@ class SocketLabs(Ingress):
     Options = Options
 
     def accept(self, request: Request) -> Accepted:
-        if request.query.get("type", "").lower() == "validation":
-            return self._validate(Members(dict(request.query), ""))
+        query = Members(dict(request.query), "")
+        if (query.get("Type") or "").lower() == "validation":
+            return self._validate(query)
         if request.content_type == _FORM:
             form = Members(_form(request.take_body()), "")
             if str(form.get("Type") or "").lower() != "validation":
@@ -63,10 +63,10 @@ class SocketLabs(Ingress):
             return self._validate(form)
         if request.content_type not in _JSON_TYPES:
             raise Refusal(415, f"the content type must be application/json, not {request.content_type[:100]}")
-        source = decode_json(request.take_body())
+        source, scrub = decode_json(request.take_body())
         if not isinstance(source, dict):
             raise Refusal(400, "the document must be a JSON object")
-        document = Members(source, "")
+        document = Members(source, "", scrub)
         if str(document.get("Type") or "").lower() == "validation" and document.get("Message") is None:
             return self._validate(document)
         server = self._server(document)
@@ -105,7 +105,7 @@ class SocketLabs(Ingress):
         notices = ["the document names no envelope recipient (InboundRcptTo)"] if not recipient else []
         if error_log := document.text("ErrorLog"):
             notices.append(error_log)
-        headers = tuple(_header(each) for each in content.objects("CustomHeaders"))
+        headers = _headers(content)
         attachments: list[Attachment] = []
         contents: list[bytes] = []
         for member, inline in (("Attachments", False), ("EmbeddedMedia", True)):
@@ -140,8 +140,9 @@ class SocketLabs(Ingress):
             size=size,
             notices=tuple(notices),
         )
-        if (key := document.key("SecretKey")) is not None:
-            document.source[key] = _MASK
+        for key in document.source:
+            if key.lower() == "secretkey":
+                document.source[key] = _MASK
         return Mail(message, encode_json(document.source), tuple(contents))
 
 
@@ -152,13 +153,16 @@ def _form(body: bytes) -> dict[str, Any]:
         raise Refusal(400, "the form has too many fields") from None
 
 
-def _header(member: Members) -> tuple[str, str]:
-    source = member.source
-    name, value = source.get("Name"), source.get("Value")
-    # The spelling and the types of nearly every document; anything else goes the careful way.
-    if type(name) is str and type(value) is str:
-        return clean(name), clean(value)
-    return member.text("Name") or "", member.text("Value") or ""
+def _headers(content: Members) -> tuple[tuple[str, str], ...]:
+    source, scrub = content.get("CustomHeaders"), content.scrub
+    try:
+        # The spelling and the types of nearly every document; anything else goes the careful way.
+        if all(type(each["Name"]) is str and type(each["Value"]) is str for each in source):
+            return tuple([(scrub(each["Name"]), scrub(each["Value"])) for each in source])
+    except (TypeError, KeyError):
+        pass
+    members = content.objects("CustomHeaders")
+    return tuple((each.text("Name") or "", each.text("Value") or "") for each in members)
 
 
 def _addresses(content: Members, name: str) -> tuple[Address, ...]:

@@ -9,4 +9,4 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]+")
 
 def clean(text: str) -> str:
     """The text without NUL and without lone surrogates (raw 8-bit bytes beside encoded words leave such)."""
-    return _UNSTORABLE.sub("", text)
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("", text)

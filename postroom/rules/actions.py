@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
-from postroom.fields import FieldSet, specs
+from postroom.fields import FieldSet, Spec, specs
 from postroom.message import Message
 from postroom.plan import Content, Step
 from postroom.problems import Place, did_you_mean, listed
@@ -58,7 +60,7 @@ def read_actions(node: Node, where: str, names: MappingType[str, Shape], reading
 def render(action: Action, step: Step, message: Message, *, message_url: str, fields: FieldSet) -> Content:
     """What a step sends. Raises RenderError."""
     names = values_of(message, message_url=message_url, rule=step.rule, extracted=step.values)
-    declared = specs(fields.fields)
+    declared = _specs(fields.fields)
     field = ""
     own: dict[str, Any] = {}
     texts = dict.fromkeys(COMMON[:3], "")
@@ -123,7 +125,7 @@ def _check_destination(
 def _fields(
     name: Scalar, fields: Mapping, declared: FieldSet | None, names: MappingType[str, Shape], reading: Reading
 ) -> Action | None:
-    own = {} if declared is None else specs(declared.fields)
+    own = {} if declared is None else _specs(declared.fields)
     before = len(reading.problems)
     compiled: dict[str, Compiled] = {}
     attachments = True
@@ -161,6 +163,10 @@ def _report(reading: Reading) -> Any:
         reading.report(place, message)
 
     return report
+
+
+_specs = cast(Callable[[type[Any]], MappingType[str, Spec]], lru_cache(maxsize=256)(specs))
+# To read type hints takes longer than all else that a rule's action needs.
 
 
 def _one_line(text: str) -> str:

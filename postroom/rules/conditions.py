@@ -12,6 +12,7 @@ from postroom.rules.operators import Operator
 _SHOWN = 120
 """Characters of a value in a trace."""
 _VALUES_SHOWN = 3
+ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class Condition:
 
     holds: Callable[[Facts], bool]
     trace: Callable[[Facts], ConditionTrace]
+    label: str = ""
+    """The field that is tested, as people call it."""
+    children: tuple[Condition, ...] = ()
+    """As in the trace."""
 
 
 def always() -> Condition:
@@ -39,16 +44,16 @@ def unmatched() -> Condition:
 def field_test(field: str, label: str, operators: list[Operator]) -> Condition:
     """One value of the field must meet all the operators."""
     holds = operators[0].of_field if len(operators) == 1 else _one_value_meets(field, operators)
-    sentence = f"{label} {' and '.join(operator.words for operator in operators)}"
+    words = f"{label} {' and '.join(operator.words for operator in operators)}"
 
     def trace(facts: Facts) -> ConditionTrace:
         values: tuple[Value, ...] = facts[f"{field} values"]
         met = any(all(operator.of_value(value) for operator in operators) for value in values)
         if not values:
             met = any(operator.words == "does not exist" for operator in operators)
-        return ConditionTrace(shortened(sentence), met, shown(values))
+        return ConditionTrace(shortened(words), met, shown(values))
 
-    return Condition(holds, trace)
+    return Condition(holds, trace, label)
 
 
 def all_of(conditions: list[Condition]) -> Condition:
@@ -71,8 +76,8 @@ def all_of(conditions: list[Condition]) -> Condition:
 
     if len(tests) == 2:
         first, second = tests
-        return Condition(both, trace)
-    return Condition(every, trace)
+        return Condition(both, trace, "", tuple(conditions))
+    return Condition(every, trace, "", tuple(conditions))
 
 
 def any_of(conditions: list[Condition]) -> Condition:
@@ -90,7 +95,7 @@ def any_of(conditions: list[Condition]) -> Condition:
         children = tuple(condition.trace(facts) for condition in conditions)
         return ConditionTrace("any", any(child.met for child in children), "", children)
 
-    return Condition(some, trace)
+    return Condition(some, trace, "", tuple(conditions))
 
 
 def negated(condition: Condition) -> Condition:
@@ -100,28 +105,34 @@ def negated(condition: Condition) -> Condition:
         inner = condition.trace(facts)
         return ConditionTrace("not", not inner.met, "", (inner,))
 
-    return Condition(lambda facts: not holds(facts), trace)
+    return Condition(lambda facts: not holds(facts), trace, "", (condition,))
 
 
-def sentence(trace: ConditionTrace) -> str:
+def sentence(condition: Condition, trace: ConditionTrace) -> str:
     """Why a condition is met, or not: for one that is not, the first thing that failed."""
-    if trace.condition == "not" and trace.children:
-        return f"not: {sentence(trace.children[0])}"
-    if trace.condition == "all" and trace.children:
+    inner = list(zip(condition.children, trace.children, strict=True))
+    if trace.condition == "not":
+        return f"not: {sentence(*inner[0])}"
+    if trace.condition == "all":
+        return "every condition holds" if trace.met else next(sentence(*pair) for pair in inner if not pair[1].met)
+    if trace.condition == "any":
         if trace.met:
-            return "every condition holds"
-        return next(sentence(child) for child in trace.children if not child.met)
-    if trace.condition == "any" and trace.children:
-        if trace.met:
-            return next(sentence(child) for child in trace.children if child.met)
-        return f"none of {len(trace.children)} conditions holds, the first: {sentence(trace.children[0])}"
+            return next(sentence(*pair) for pair in inner if pair[1].met)
+        return f"none of {len(inner)} conditions holds, the first: {sentence(*inner[0])}"
+    if condition.label:
+        return f"{trace.condition}: {told(condition.label, trace.seen)}"
     return f"{trace.condition}: {trace.seen}" if trace.seen else trace.condition
 
 
+def told(label: str, seen: str) -> str:
+    """What a mail has in a field: `the subject is 'Hello'`, `the mail has no subject`."""
+    return f"the mail has no {label}" if seen == ABSENT else f"the {label} is {seen}"
+
+
 def shown(values: tuple[Value, ...]) -> str:
-    """The values of a field for people; `absent` where there are none."""
+    """The values of a field for people."""
     if not values:
-        return "absent"
+        return ABSENT
     texts = [f"'{shortened(value.raw)}'" for value in values[:_VALUES_SHOWN]]
     more = len(values) - len(texts)
     return ", ".join(texts) + (f" and {more} more" if more else "")

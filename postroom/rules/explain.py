@@ -10,7 +10,7 @@ from typing import Any
 
 from postroom.message import Message
 from postroom.plan import ConditionTrace, Plan, RuleTrace, Step, Trace
-from postroom.rules.conditions import sentence, shown
+from postroom.rules.conditions import sentence, shown, told
 from postroom.rules.extracts import find_all
 from postroom.rules.facts import Facts
 from postroom.rules.loader import Rule
@@ -38,15 +38,15 @@ class _Walk:
                 self._rule(rule, depth, inherited)
 
     def _rule(self, rule: Rule, depth: int, inherited: dict[str, Any]) -> None:
-        seen = rule.condition.trace(self.facts)
-        values = find_all(rule.extracts, self.facts, inherited) if seen.met else None
+        trace = rule.condition.trace(self.facts)
+        values = find_all(rule.extracts, self.facts, inherited) if trace.met else None
         if values is None:
-            reason = self._missing(rule) if seen.met else sentence(seen)
-            self._add(rule, depth, "not matched", reason, seen, {})
+            reason = self._missing(rule) if trace.met else sentence(rule.condition, trace)
+            self._add(rule, depth, "not matched", reason, trace, {})
             for child in rule.rules:
                 self._skip(child, depth + 1, f"its parent '{rule.name}' did not match")
             return
-        self._add(rule, depth, "matched", sentence(seen), seen, values)
+        self._add(rule, depth, "matched", sentence(rule.condition, trace), trace, values)
         self.matched.append(rule.name)
         for index, action in enumerate(rule.actions):
             self.facts.planned = True
@@ -60,8 +60,8 @@ class _Walk:
         for extract in rule.extracts:
             found = extract.find(self.facts)
             if found is None:
-                seen = shown(self.facts[f"{extract.field} values"])
-                return f"the value '{extract.name}' was not found in {extract.label}: {seen}"
+                there = told(extract.label, shown(self.facts[f"{extract.field} values"]))
+                return f"the value '{extract.name}' was not found in {extract.label}: {there}"
         return ""
 
     def _skip(self, rule: Rule, depth: int, reason: str) -> None:
@@ -70,7 +70,13 @@ class _Walk:
             self._skip(child, depth + 1, reason)
 
     def _add(
-        self, rule: Rule, depth: int, outcome: str, reason: str, seen: ConditionTrace | None, values: dict[str, Any]
+        self,
+        rule: Rule,
+        depth: int,
+        outcome: str,
+        reason: str,
+        condition: ConditionTrace | None,
+        values: dict[str, Any],
     ) -> None:
         trace = RuleTrace(
             rule=rule.name,
@@ -79,7 +85,7 @@ class _Walk:
             depth=depth,
             outcome=outcome,
             reason=reason,
-            conditions=() if seen is None else (seen,),
+            conditions=() if condition is None else (condition,),
             values=values,
             destinations=rule.destinations,
             stops=rule.stop,

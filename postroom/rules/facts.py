@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from postroom.message import Address, Message
 from postroom.rules.folding import LONGEST, fold, fold_address, fold_domain, nfc, spell_domain
@@ -26,8 +25,7 @@ def kind_of(field: str) -> str:
     return "domain" if field in {f"{name}.domain" for name in ADDRESS_FIELDS} else "text"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One value of a field."""
 
     raw: str
@@ -52,7 +50,7 @@ class Facts(dict[str, Any]):
     Fields of headers are `header.` and the name in lower case; extracted values are a rule's number, `=` and the name.
     """
 
-    __slots__ = ("found", "message", "planned")
+    __slots__ = ("_headers", "found", "message", "planned")
 
     def __init__(self, message: Message) -> None:
         self.message = message
@@ -60,6 +58,7 @@ class Facts(dict[str, Any]):
         """An action was planned already."""
         self.found: dict[str, str] = {}
         """The extracted values."""
+        self._headers: dict[str, list[str]] | None = None
 
     def __missing__(self, key: str) -> Any:
         field, _, form = key.partition(" ")
@@ -82,8 +81,7 @@ class Facts(dict[str, Any]):
     def _values(self, field: str) -> Iterable[Value]:
         message = self.message
         if field.startswith("header."):
-            name = field[7:]
-            return [_text(value) for key, value in message.headers if key.lower() == name]
+            return [_text(value) for value in self._header(field[7:])]
         if field == "subject":
             return [] if message.subject is None else [_text(message.subject)]
         if field == "text":
@@ -99,6 +97,13 @@ class Facts(dict[str, Any]):
             return [_domain(found) for address in addresses if (found := address.domain) is not None]
         texts = (_PARTS[part](address) for address in addresses)
         return [_text(text) for text in texts if text is not None]
+
+    def _header(self, name: str) -> list[str]:
+        if self._headers is None:
+            self._headers = {}
+            for key, value in self.message.headers:
+                self._headers.setdefault(key.lower(), []).append(value)
+        return self._headers.get(name, [])
 
 
 def _display_name(address: Address) -> str | None:

@@ -14,7 +14,7 @@ from postroom.problems import Place
 from postroom.rules.reading import EMPTY
 from postroom.rules.sandbox import LONGEST_OUTPUT, as_text
 from postroom.rules.template_names import Shape
-from postroom.rules.templates import Template, FillError, check, is_template
+from postroom.rules.templates import FillError, Template, check, is_template
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence
 
 Report = Callable[[Place, str], None]

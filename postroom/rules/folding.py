@@ -41,6 +41,8 @@ def fold_domain(domain: str) -> str:
     """A domain in lower case, each label of it as its A-label (`xn--...`) where IDNA2008 has one (RFC 5891, UTS 46)."""
     if domain.isascii():
         return domain.lower()
+    if len(domain) > _LONGEST_DOMAIN:
+        return map_domain(domain)
     return ".".join(_a_label(label) for label in map_domain(domain).split("."))
 
 

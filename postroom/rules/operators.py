@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postroom.rules.facts import Facts, Value
 from postroom.rules.folding import fold_part, fold_text
@@ -83,7 +83,13 @@ def ends_with(field: str, kind: str, texts: list[str]) -> Operator:
 
 
 def word(field: str, kind: str, texts: list[str]) -> Operator:
-    return _of_spellings(field, _words("word", texts), word_test(_parts(kind, texts)))
+    parts = _parts(kind, texts)
+    operator = _of_spellings(field, _words("word", texts), word_test(parts))
+    if len(parts) > 1:
+        return operator
+    # Most texts do not hold the letters at all, which one plain search finds out fastest.
+    (only,), joined, of_field = parts, f"{field} joined", operator.of_field
+    return replace(operator, of_field=lambda facts: only in facts[joined] and of_field(facts))
 
 
 def glob(field: str, kind: str, texts: list[str]) -> Operator:

@@ -135,7 +135,8 @@ class Checker:
         known = _ANYWHERE if shape is ANY else (*shape.attributes, *shape.methods)
         if shape is not ANY or name not in known:
             few = f"; it has {listed(known)}" if 0 < len(known) < 10 else ""
-            self.report(f"a {shape.name} has no '{name}'{did_you_mean(name, known) or few}")
+            article = "an" if shape.name[0] == "a" else "a"
+            self.report(f"{article} {shape.name} has no '{name}'{did_you_mean(name, known) or few}")
         return ANY
 
     def _item(self, node: nodes.Getitem, names: Mapping[str, Shape]) -> Shape:
@@ -152,7 +153,7 @@ class Checker:
             owner = self._shape(node.node.node, names)
             self._attribute(owner, node.node.attr)
             if node.node.attr in owner.attributes:
-                self.report(f"'{node.node.attr}' of a {owner.name} is a value: write it without ()")
+                self.report(f"'{node.node.attr}' of {owner.name} is a value: write it without ()")
         elif isinstance(node.node, nodes.Name):
             self.report(
                 f"there is no function '{node.node.name}'; templates have filters, such as {{{{ subject | upper }}}}"
@@ -184,7 +185,7 @@ class Checker:
         return NUMBER if node.name in _NUMBERS else TEXT if node.name in _TEXTS else ANY
 
     def _names_in_arguments(self, node: nodes.Filter, shape: Shape) -> None:
-        """`map('upper')`, `map(attribute='name')`, `selectattr('name', 'eq', ..)` name filters, tests and attributes."""
+        """`map('upper')`, `map(attribute='name')`, `selectattr('name', 'eq', ..)` name filters and attributes."""
         constants = [argument.value if isinstance(argument, nodes.Const) else None for argument in node.args]
         attribute = next(
             (kw.value.value for kw in node.kwargs if kw.key == "attribute" and isinstance(kw.value, nodes.Const)), None

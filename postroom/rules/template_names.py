@@ -187,6 +187,7 @@ ATTRIBUTES: Final[Mapping[type, frozenset[str]]] = {
 def values_of(message: Message, *, message_url: str, rule: str, extracted: Mapping[str, Any]) -> dict[str, Any]:
     """The names of a template with their values for one message."""
     received = _time(message.received_at)
+    date = message.date
     return {
         "subject": _cut(message.subject or ""),
         "text": _cut(message.text or ""),
@@ -198,7 +199,7 @@ def values_of(message: Message, *, message_url: str, rule: str, extracted: Mappi
         "return_path": AddressText(message.return_path),
         "headers": Headers(message),
         "attachments": list(message.attachments),
-        "date": received if message.date is None else _time(message.date, received),
+        "date": received if date is None else _time(date, received),
         "received_at": received,
         "message_id": message.message_id or "",
         "message_url": message_url,

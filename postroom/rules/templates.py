@@ -57,7 +57,7 @@ def check(source: str, names: Mapping[str, Shape], report: Callable[[str], None]
     if _PLAIN.fullmatch(source) and all(_is_known(found, names) for found in _PLAIN_NAME.finditer(source)):
         return Template(source)
     try:
-        tree = SANDBOX.parse(source)
+        tree = _parse(source)
     except TemplateSyntaxError as error:
         line = f" (line {error.lineno} of the template)" if "\n" in source.strip() else ""
         report(f"this is no template: {error.message}{line}")
@@ -72,6 +72,12 @@ def check(source: str, names: Mapping[str, Shape], report: Callable[[str], None]
 def _is_known(found: re.Match[str], names: Mapping[str, Shape]) -> bool:
     shape = names.get(found[1])
     return shape is not None and (found[2] is None or found[2] in shape.attributes)
+
+
+@lru_cache(maxsize=1024)
+def _parse(source: str) -> nodes.Template:
+    """Only to look at: many rules share the text of a template."""
+    return SANDBOX.parse(source)
 
 
 @lru_cache(maxsize=4096)

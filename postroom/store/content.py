@@ -11,7 +11,7 @@ import zstandard
 from postroom.message import Message
 from postroom.plan import Content
 
-_LEVEL = 3
+_LEVEL = 1
 _LARGEST = 512 * 1024 * 1024
 
 

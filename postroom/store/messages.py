@@ -1,4 +1,4 @@
-"""Storing a message with all that is owed for it, inside one transaction."""
+"""Storing messages with all that is owed for them, inside one transaction."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import hashlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from postroom.identity import Identity
 from postroom.ids import new_id
 from postroom.message import Message
-from postroom.plan import Plan
+from postroom.plan import Plan, Step
 from postroom.store.states import DeliveryState, MessageState
 
 WEAK_IDENTITY_MS = 600_000
@@ -21,6 +22,9 @@ WEAK_IDENTITY_MS = 600_000
 _CHUNK = 1_000_000
 _LONGEST_SUBJECT = 1_000
 _MOST_PARTICIPANTS = 50
+_MOST_VALUES = 8_000
+"""Bound values in one statement; SQLite takes four times as many."""
+_DELIVERY_COLUMNS = "id, message, conversation, rule, action, destination, extracted, next_at, created_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,86 @@ class Stored:
     absorbed: bool
 
 
-def insert(db: sqlite3.Connection, new: NewMessage) -> Stored:
-    """Stores a message, its attachments and its deliveries, or absorbs a document that came before."""
+def insert_all(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[Stored]:
+    """Stores messages with their attachments and deliveries, or absorbs those whose document came before.
+
+    Mail that is new in every respect, as most is, goes in by one statement a table: each statement costs more than a
+    row. The rest follows one by one.
+    """
+    plain = _all_new(db, new)
+    if plain:
+        _insert_plain(db, plain)
+    done = {id(each) for each in plain}
+    return [Stored(each.message.id, absorbed=False) if id(each) in done else _insert(db, each) for each in new]
+
+
+def _all_new(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[NewMessage]:
+    """Those that continue nothing, and share neither identity, thread key nor action with anything before."""
+    candidates = [each for each in new if not each.identity.weak and not each.message.references]
+    known = _known(db, "identities", "identity", [each.identity.delivery for each in candidates])
+    keys = [_digest(each.message.message_id) for each in candidates if each.message.message_id]
+    known_keys = _known(db, "thread_keys", "key", keys)
+    once = [_once(step, each.identity.mail) for each in candidates for step in each.plan.steps]
+    known_once = _known(db, "deliveries", "once", once)
+    plain = []
+    for each in candidates:
+        key = _digest(each.message.message_id) if each.message.message_id else None
+        actions = [_once(step, each.identity.mail) for step in each.plan.steps]
+        if each.identity.delivery in known or key in known_keys or not known_once.isdisjoint(actions):
+            continue
+        plain.append(each)
+        known.add(each.identity.delivery)
+        known_once.update(actions)
+        if key is not None:
+            known_keys.add(key)
+    return plain
+
+
+def _known(db: sqlite3.Connection, table: str, column: str, values: list[bytes]) -> set[bytes]:
+    found: set[bytes] = set()
+    for start in range(0, len(values), _MOST_VALUES):
+        part = values[start : start + _MOST_VALUES]
+        marks = ",".join("?" * len(part))
+        found.update(row[0] for row in db.execute(f"SELECT {column} FROM {table} WHERE {column} IN ({marks})", part))
+    return found
+
+
+def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
+    (seq,) = db.execute("SELECT COALESCE(MAX(seq), 0) FROM messages").fetchone()
+    messages, contents, identities, keys, people, deliveries = [], [], [], [], [], []
+    for each in new:
+        seq += 1
+        message, now = each.message, each.message.received_at
+        messages.append(_message_row(each, seq, seq))
+        contents.append((seq, each.block))
+        identities.append((each.identity.delivery, message.id, now, False))
+        if message.message_id:
+            keys.append((_digest(message.message_id), seq))
+            people += [(seq, address) for address in _participants(message)]
+        for position, content in enumerate(each.contents):
+            _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
+        for step in each.plan.steps:
+            deliveries.append((*_delivery_row(step, seq, seq, now), DeliveryState.PENDING, _once(step, each.identity.mail)))
+    _insert_rows(db, "messages", messages)
+    _insert_rows(db, "contents", contents)
+    _insert_rows(db, "identities", identities)
+    _insert_rows(db, "thread_keys", keys)
+    _insert_rows(db, "participants", people)
+    _insert_rows(db, f"deliveries ({_DELIVERY_COLUMNS}, state, once)", deliveries)
+
+
+def _insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    if not rows:
+        return
+    at_once = max(1, _MOST_VALUES // len(rows[0]))
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
+        marks = ",".join(["(" + ",".join("?" * len(part[0])) + ")"] * len(part))
+        db.execute(f"INSERT INTO {table} VALUES {marks}", [value for row in part for value in row])
+
+
+def _insert(db: sqlite3.Connection, new: NewMessage) -> Stored:
+    """Stores one message, or absorbs a document that came before."""
     message, now = new.message, new.message.received_at
     earlier = _claim_identity(db, new.identity.delivery, message.id, now, weak=new.identity.weak)
     if earlier is not None:
@@ -56,37 +138,36 @@ def insert(db: sqlite3.Connection, new: NewMessage) -> Stored:
         )
         return Stored(earlier, absorbed=True)
     (seq,) = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM messages").fetchone()
-    sender = message.from_
-    from_address = sender.address if sender else None
-    conversation = _conversation(db, message, from_address) or seq
-    db.execute(
-        "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            seq,
-            message.id,
-            now,
-            message.ingress,
-            message.recipient.address,
-            message.return_path.address,
-            from_address,
-            sender.name if sender else None,
-            message.subject[:_LONGEST_SUBJECT] if message.subject else message.subject,
-            MessageState.ROUTED if new.plan.steps else MessageState.UNMATCHED,
-            None,
-            new.rule_set,
-            "\n".join(new.plan.matched),
-            conversation,
-            message.size,
-            len(message.attachments),
-        ),
-    )
+    conversation = _conversation(db, message) or seq
+    _insert_rows(db, "messages", [_message_row(new, seq, conversation)])
     db.execute("INSERT INTO contents VALUES (?, ?)", (seq, new.block))
-    _remember_thread(db, message, conversation, from_address)
+    _remember_thread(db, message, conversation)
     for position, content in enumerate(new.contents):
         _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
-    if new.plan.steps:
-        _insert_deliveries(db, new, seq, conversation)
+    _insert_deliveries(db, new, seq, conversation)
     return Stored(message.id, absorbed=False)
+
+
+def _message_row(new: NewMessage, seq: int, conversation: int) -> tuple[Any, ...]:
+    message, sender = new.message, new.message.from_
+    return (
+        seq,
+        message.id,
+        message.received_at,
+        message.ingress,
+        message.recipient.address,
+        message.return_path.address,
+        sender.address if sender else None,
+        sender.name if sender else None,
+        message.subject[:_LONGEST_SUBJECT] if message.subject else message.subject,
+        MessageState.ROUTED if new.plan.steps else MessageState.UNMATCHED,
+        None,
+        new.rule_set,
+        "\n".join(new.plan.matched),
+        conversation,
+        message.size,
+        len(message.attachments),
+    )
 
 
 def _claim_identity(db: sqlite3.Connection, identity: bytes, message_id: str, now: int, *, weak: bool) -> str | None:
@@ -106,18 +187,19 @@ def _claim_identity(db: sqlite3.Connection, identity: bytes, message_id: str, no
     return earlier
 
 
-def _conversation(db: sqlite3.Connection, message: Message, from_address: str | None) -> int | None:
+def _conversation(db: sqlite3.Connection, message: Message) -> int | None:
     """The conversation that the newest known thread key leads to.
 
     A key counts only where the sender took part or the recipient is the same, so that nobody who merely learned a
     Message-ID can join, and block, the conversation of others.
     """
     own = (message.message_id,) if message.message_id else ()
+    sender = message.from_.address.lower() if message.from_ else ""
     for key in message.references + own:
         row = db.execute(
             "SELECT k.conversation FROM thread_keys k JOIN participants p ON p.conversation = k.conversation"
             " WHERE k.key = ? AND p.address IN (?, ?) ORDER BY k.conversation LIMIT 1",
-            (_digest(key), (from_address or "").lower(), message.recipient.address.lower()),
+            (_digest(key), sender, message.recipient.address.lower()),
         ).fetchone()
         if row is not None:
             conversation: int = row[0]
@@ -125,15 +207,19 @@ def _conversation(db: sqlite3.Connection, message: Message, from_address: str | 
     return None
 
 
-def _remember_thread(db: sqlite3.Connection, message: Message, conversation: int, from_address: str | None) -> None:
+def _remember_thread(db: sqlite3.Connection, message: Message, conversation: int) -> None:
     keys = message.references + ((message.message_id,) if message.message_id else ())
     if not keys:
         return
     # The keys that it refers to are remembered too: a reply can overtake the mail that it answers.
     db.executemany("INSERT OR IGNORE INTO thread_keys VALUES (?, ?)", [(_digest(key), conversation) for key in keys])
-    people = [message.recipient.address, from_address or "", *(each.address for each in message.to + message.cc)]
-    addresses = dict.fromkeys(address.lower() for address in people[:_MOST_PARTICIPANTS] if address)
-    db.executemany("INSERT OR IGNORE INTO participants VALUES (?, ?)", [(conversation, each) for each in addresses])
+    people = [(conversation, address) for address in _participants(message)]
+    db.executemany("INSERT OR IGNORE INTO participants VALUES (?, ?)", people)
+
+
+def _participants(message: Message) -> list[str]:
+    people = [message.recipient, *((message.from_,) if message.from_ else ()), *message.to, *message.cc]
+    return list(dict.fromkeys(each.address.lower() for each in people[:_MOST_PARTICIPANTS] if each.address))
 
 
 def _insert_attachment(db: sqlite3.Connection, seq: int, position: int, sha256: str, content: bytes) -> None:
@@ -152,33 +238,36 @@ def _insert_attachment(db: sqlite3.Connection, seq: int, position: int, sha256: 
 def _insert_deliveries(db: sqlite3.Connection, new: NewMessage, seq: int, conversation: int) -> None:
     now = new.message.received_at
     mail = new.identity.mail
-    if new.identity.weak:
+    if new.identity.weak and new.plan.steps:
         # Two identical alerts are two mails: what tells them apart is the message that was first within the window.
         first = _claim_identity(db, mail, new.message.id, now, weak=True) or new.message.id
         mail = first.encode()
     for step in new.plan.steps:
-        once = _digest(f"{step.rule}\0{step.action}", mail)
-        values = msgspec.json.encode(step.values).decode() if step.values else None
-        row = [new_id(), seq, conversation, step.rule, step.action, step.destination, values]
+        once = _once(step, mail)
+        row = _delivery_row(step, seq, conversation, now)
         done = db.execute(
-            "INSERT INTO deliveries (id, message, conversation, rule, action, destination, extracted, state, once,"
-            " next_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?) ON CONFLICT (once) DO NOTHING",
-            (*row, once, now, now),
+            f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, once) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)"
+            " ON CONFLICT (once) DO NOTHING",
+            (*row, once),
         ).rowcount
         if not done:
             first_id = db.execute("SELECT id FROM deliveries WHERE once = ?", (once,)).fetchone()[0]
+            reason = f"the same mail reached two recipients; see {first_id}"
             db.execute(
-                "INSERT INTO deliveries (id, message, conversation, rule, action, destination, extracted, state,"
-                " reason, next_at, created_at, finished_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *row,
-                    DeliveryState.SUPPRESSED,
-                    f"the same mail reached two recipients; see {first_id}",
-                    now,
-                    now,
-                    now,
-                ),
+                f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, reason, finished_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, DeliveryState.SUPPRESSED, reason, now),
             )
+
+
+def _delivery_row(step: Step, seq: int, conversation: int, now: int) -> tuple[Any, ...]:
+    values = msgspec.json.encode(step.values).decode() if step.values else None
+    return (new_id(), seq, conversation, step.rule, step.action, step.destination, values, now, now)
+
+
+def _once(step: Step, mail: bytes) -> bytes:
+    """One action of one rule acts once for one mail."""
+    return _digest(f"{step.rule}\0{step.action}", mail)
 
 
 def _digest(text: str, more: bytes = b"") -> bytes:

@@ -7,25 +7,33 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from postroom.store.database import connect
 
 T = TypeVar("T")
+U = TypeVar("U")
 Work = Callable[[sqlite3.Connection], T]
+GroupWork = Callable[[sqlite3.Connection, Sequence[U]], Sequence[T]]
+"""Work on several items at once, with a result for each. Raises where one of them cannot be done."""
 
 
-class _Ticket(Generic[T]):
-    __slots__ = ("done", "error", "result", "work")
+class _Ticket:
+    __slots__ = ("done", "error", "items", "result", "turn", "work")
 
-    def __init__(self, work: Work[T]) -> None:
+    def __init__(self, work: Callable[..., Any], items: Sequence[Any] | None) -> None:
         self.work = work
+        self.items = items
+        """None for work that stands alone."""
         self.done = False
-        self.result: T | None = None
+        self.result: Any = None
         self.error: BaseException | None = None
+        # Held until the ticket is committed, or its thread is to lead. A bare lock is the cheapest way to wait.
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
 
 class Writer:
@@ -35,7 +43,8 @@ class Writer:
         """`after_commit` is called after each commit, outside the transaction."""
         self._db = connect(path)
         self._after_commit = after_commit
-        self._waiting: deque[_Ticket[Any]] = deque()
+        self._waiting: list[_Ticket] = []
+        self._led = False
         self._lock = threading.Lock()
 
     def run(self, work: Work[T]) -> T:
@@ -44,51 +53,94 @@ class Writer:
         Work of other threads may share the transaction; each stands in a savepoint of its own, so that one that raises
         takes nothing of the others with it. Raises what `work` raises, and sqlite3.Error where the commit fails.
         """
-        ticket = _Ticket(work)
-        self._waiting.append(ticket)
-        with self._lock:
-            if not ticket.done:
-                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-                self._commit(batch)
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.result  # type: ignore[return-value]  # None only where T is None
+        result: T = self._wait_for(_Ticket(work, None))
+        return result
+
+    def run_grouped(self, work: GroupWork[U, T], items: Sequence[U]) -> Sequence[T]:
+        """Like `run`, for work that does many items at less cost than one by one: those of all threads are joined.
+
+        Where joined work raises, the items of each thread are done by themselves, so that only the faulty raise.
+        """
+        results: Sequence[T] = self._wait_for(_Ticket(work, items))
+        return results
 
     def close(self) -> None:
-        """Waits for what is under way, then closes the file."""
-        with self._lock:
-            self._db.close()
+        """Closes the file after what is under way."""
+        self.run(lambda db: None)
+        self._db.close()
 
-    def _commit(self, batch: list[_Ticket[Any]]) -> None:
+    def _wait_for(self, ticket: _Ticket) -> Any:
+        with self._lock:
+            self._waiting.append(ticket)
+            leads = not self._led
+            self._led = True
+        if not leads:
+            ticket.turn.acquire()
+        if not ticket.done:
+            self._lead(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result
+
+    def _lead(self, own: _Ticket) -> None:
+        """Commits all that waits, hands the lead on, and only then wakes the others: the next commit begins at once."""
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        self._commit(batch)
+        with self._lock:
+            follower = self._waiting[0] if self._waiting else None
+            self._led = follower is not None
+        if follower is not None:
+            follower.turn.release()
+        for ticket in batch:
+            if ticket is not own:
+                ticket.turn.release()
+
+    def _commit(self, batch: list[_Ticket]) -> None:
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
+            groups: dict[Any, list[_Ticket]] = {}
             for ticket in batch:
-                self._run_one(ticket, alone=len(batch) == 1)
-            if db.in_transaction:
-                db.execute("COMMIT")
-                self._after_commit()
+                if ticket.items is None:
+                    self._in_savepoint(ticket, partial(ticket.work, db))
+                else:
+                    groups.setdefault(ticket.work, []).append(ticket)
+            for work, tickets in groups.items():
+                self._run_group(work, tickets)
+            db.execute("COMMIT")
         except BaseException as error:
             for ticket in batch:
                 ticket.error = ticket.error or error
             if db.in_transaction:
                 db.execute("ROLLBACK")
+        else:
+            self._after_commit()
         finally:
             for ticket in batch:
                 ticket.done = True
 
-    def _run_one(self, ticket: _Ticket[Any], *, alone: bool) -> None:
+    def _run_group(self, work: Callable[..., Any], tickets: list[_Ticket]) -> None:
+        items = [item for ticket in tickets for item in ticket.items or ()]
+        joined = _Ticket(work, items)
+        self._in_savepoint(joined, partial(work, self._db, items))
+        if joined.error is None:
+            results = iter(joined.result)
+            for ticket in tickets:
+                ticket.result = [next(results) for _ in ticket.items or ()]
+            return
+        for ticket in tickets:
+            self._in_savepoint(ticket, partial(work, self._db, ticket.items))
+
+    def _in_savepoint(self, ticket: _Ticket, work: Callable[[], Any]) -> None:
         db = self._db
+        db.execute("SAVEPOINT work")
         try:
-            if not alone:
-                db.execute("SAVEPOINT work")
-            ticket.result = ticket.work(db)
-            if not alone:
-                db.execute("RELEASE work")
+            ticket.result = work()
         except BaseException as error:
             # A full disk makes SQLite undo the whole transaction: then nobody's work is done.
-            if alone or not db.in_transaction:
+            if not db.in_transaction:
                 raise
             ticket.error = error
             db.execute("ROLLBACK TO work")
-            db.execute("RELEASE work")
+        db.execute("RELEASE work")

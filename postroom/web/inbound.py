@@ -31,6 +31,8 @@ from postroom.receive import Receiver
 
 log = logging.getLogger("postroom.inbound")
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+"""All but POST are answered 405 here: Flask's own answer would name them in Allow."""
 _PIECE = 256 * 1024
 _DRAINED = 256 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
@@ -86,7 +88,7 @@ def blueprint(receiver: Receiver, entries: Mapping[str, Entry], gate: Gate) -> B
     """The routes of all configured ways in."""
     routes = Blueprint("inbound", __name__)
 
-    @routes.route("/inbound/<name>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    @routes.route("/inbound/<name>", methods=_METHODS, provide_automatic_options=False)
     def inbound(name: str) -> Response:
         try:
             entry = entries.get(name)

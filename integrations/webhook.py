@@ -1,0 +1,183 @@
+"""Kind `webhook`: sends the mail as JSON to a URL, signed as Standard Webhooks says.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. The receiver finds
+
+- `webhook-id`: the idempotency key, the same over all attempts of a delivery: what it has seen, it ignores;
+- `webhook-timestamp`: seconds since 1970, of this attempt;
+- `webhook-signature`, with a secret: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. While keys rotate
+  there are several, blank-separated: one for each secret.
+
+Any 2xx is success. The body is the field `data` where the rule gives it, else the document of `default_document`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import hashlib
+import hmac
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from postroom.fields import Bytes, Json, Secret, Url
+from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, JobAttachment, Receipt, setting
+from postroom.message import Address
+
+_OURS = ("host", "content-length", "transfer-encoding", "connection")
+
+
+@dataclass(frozen=True)
+class WebhookOptions:
+    url: Url = setting("where to send")
+    secret: list[Secret] = setting(
+        "signs the request: base64 after `whsec_`, or any text; several while keys rotate", default_factory=list
+    )
+    method: Literal["POST", "PUT", "PATCH"] = setting("HTTP method", default="POST")
+    headers: dict[str, Secret] = setting("headers to add, such as Authorization", default_factory=dict)
+    attachments: Literal["none", "inline"] = setting(
+        "inline: the chosen attachments stand in the default document, as base64", default="none"
+    )
+    attachments_limit: Bytes = setting(
+        "bytes of attachments in one document; those beyond stand there without content", default=Bytes(5_000_000)
+    )
+
+
+@dataclass(frozen=True)
+class WebhookFields:
+    data: Json | None = setting("the JSON document to send instead of the default one", default=None)
+
+
+class Webhook(Integration):
+    """Sends JSON. The secrets and the values of `headers` are never shown."""
+
+    kind = "webhook"
+    summary = "Sends the mail as a JSON document to a URL, signed by Standard Webhooks."
+    guarantee = Guarantee.NATIVE_KEY
+    makes_items = False
+    Options = WebhookOptions
+    Fields = WebhookFields
+
+    def __init__(self, name: str, options: WebhookOptions, *, http: Http, data_dir: Path) -> None:
+        super().__init__(name, options, http=http, data_dir=data_dir)
+        self._keys = [_key(secret) for secret in options.secret]
+        for header, value in options.headers.items():
+            if (
+                header.lower() in _OURS
+                or header.lower().startswith("webhook-")
+                or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header)
+            ):
+                raise ValueError(f"headers: '{header}' cannot be set")
+            if not re.fullmatch(r"[\x20-\x7e\x80-\xff]*", value) or value != value.strip():
+                raise ValueError(f"headers: the value of '{header}' holds what no header may hold")
+        self._headers = {"Content-Type": "application/json", **options.headers}
+
+    def deliver(self, job: Job) -> Receipt:
+        options: WebhookOptions = self.options
+        data = job.content.fields.get("data")
+        document = default_document(job, self._inlined(job)) if data is None else data
+        try:
+            body = msgspec.json.encode(document)
+        except (TypeError, ValueError) as error:
+            raise DeliveryError(f"data cannot be written as JSON: {error}", permanent=True) from None
+        headers = self._headers | signed_headers(self._keys, job.key, int(time.time()), body)
+        self.http.request(options.method, options.url, data=body, headers=headers)
+        return Receipt()
+
+    def _inlined(self, job: Job) -> list[tuple[JobAttachment, bool]]:
+        """The chosen attachments, each with whether its content goes along."""
+        options: WebhookOptions = self.options
+        left = int(options.attachments_limit) if options.attachments == "inline" else -1
+        chosen = []
+        for attachment in job.attachments:
+            fits = attachment.info.size <= left
+            left -= attachment.info.size if fits else 0
+            chosen.append((attachment, fits))
+        return chosen
+
+
+def signed_headers(keys: list[bytes], key: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks for one attempt."""
+    headers = {"webhook-id": key, "webhook-timestamp": str(timestamp)}
+    if keys:
+        said = f"{key}.{timestamp}.".encode() + body
+        signatures = (base64.b64encode(hmac.digest(secret, said, hashlib.sha256)).decode() for secret in keys)
+        headers["webhook-signature"] = " ".join(f"v1,{signature}" for signature in signatures)
+    return headers
+
+
+def _key(secret: str) -> bytes:
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise ValueError("secret: what follows `whsec_` is no base64")
+    return key
+
+
+def default_document(job: Job, attachments: list[tuple[JobAttachment, bool]]) -> dict[str, Any]:
+    """The document that is sent where the rule gives no `data`. docs/integrations.md describes it."""
+    message = job.message
+    chosen = {id(attachment.info): (attachment, fits) for attachment, fits in attachments}
+    listed = []
+    for info in message.attachments:
+        entry: dict[str, Any] = {
+            "name": info.name,
+            "content_type": info.content_type,
+            "size": info.size,
+            "sha256": info.sha256,
+        }
+        attachment, fits = chosen.get(id(info), (None, False))
+        if attachment is not None and fits:
+            entry["content"] = base64.b64encode(attachment.read()).decode()
+        listed.append(entry)
+    return {
+        "id": message.id,
+        "key": job.key,
+        "rule": job.rule,
+        "title": job.content.title,
+        "body": job.content.body,
+        "footer": job.content.footer,
+        "message": {
+            "id": message.id,
+            "received_at": _iso(message.received_at),
+            "recipient": message.recipient.address,
+            "return_path": message.return_path.address,
+            "from": _address(message.from_) if message.from_ else None,
+            "to": [_address(each) for each in message.to],
+            "cc": [_address(each) for each in message.cc],
+            "reply_to": [_address(each) for each in message.reply_to],
+            "subject": message.subject,
+            "text": message.text,
+            "html": message.html,
+            "headers": [list(header) for header in message.headers],
+            "attachments": listed,
+            "message_id": message.message_id,
+            "references": list(message.references),
+            "date": None if message.date is None else _iso(message.date),
+            "spam_score": message.spam_score,
+        },
+        "message_url": job.message_url,
+    }
+
+
+def _address(address: Address) -> dict[str, str]:
+    return {"address": address.address, "name": address.name}
+
+
+def _iso(milliseconds: int) -> str | None:
+    """2026-11-22T10:00:00.000Z; None for a date that no calendar has."""
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    try:
+        moment = epoch + datetime.timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,112 @@
+"""The dashboard as an application of its own, for tests: real pages on a real store, no other part of the program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from dashboard_store import StoreBuilder
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+from werkzeug.security import generate_password_hash
+from werkzeug.test import TestResponse
+
+from postroom.message import Message
+from postroom.plan import ConditionTrace, Plan, RuleTrace, Trace
+from postroom.store.history import History
+from postroom.web import auth, dashboard
+
+ROOT = Path(__file__).parent.parent
+PASSWORD = "correct horse"
+NOBODY = "00000000-0000-7000-8000-000000000000"
+# Quick ones: the tests log in a hundred times.
+HASHES = {name: generate_password_hash(PASSWORD, "pbkdf2:sha256:1") for name in ("vera", "otto", "edda")}
+
+TRACE = Trace(
+    rules=(
+        RuleTrace(
+            "Crash reports",
+            "rules/20-support.yaml",
+            14,
+            0,
+            "matched",
+            "every condition is met",
+            conditions=(
+                ConditionTrace("subject contains crash", True, "<script>alert(1)</script>"),
+                ConditionTrace("not", True, "", (ConditionTrace("from.domain is example.com", False, "example.org"),)),
+            ),
+            values={"version": "2.1", "alert": {"host": "<b>web1</b>"}},
+            destinations=("jira",),
+            stops=True,
+        ),
+        RuleTrace("Rest", "rules/90-rest.yaml", 3, 1, "not reached", "'Crash reports' stops"),
+    ),
+    plan=Plan(matched=("Crash reports",)),
+)
+
+
+class Site:
+    """One application on one store, and what was asked of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = StoreBuilder(path)
+        self.users = {
+            name: auth.User(HASHES[name], role)
+            for name, role in (("vera", "viewer"), ("otto", "operator"), ("edda", "editor"))
+        }
+        self.retried: list[tuple[str, str]] = []
+        self.retriable = True
+        self.problems: list[str] = []
+        self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
+        self.app = self._make()
+
+    def _make(self) -> Flask:
+        app = Flask("postroom", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+        app.secret_key = "a secret of the test"
+        csrf = auth.install(app, lambda: self.users)
+        dashboard.install_error_pages(app)
+        inbound = Blueprint("inbound", __name__)
+        inbound.post("/inbound/<name>")(lambda name: "the key")
+        csrf.exempt(inbound)
+        app.register_blueprint(inbound)
+        app.register_blueprint(
+            dashboard.blueprint(
+                history=History(self.store.path),
+                explain=lambda rule_set, message: self.explain(rule_set, message),
+                retry=self._retry,
+                problems=lambda: self.problems,
+                ingresses=("socketlabs",),
+                public_url="https://mail.example.com/",
+            )
+        )
+        return app
+
+    def _retry(self, delivery: str, who: str) -> bool:
+        self.retried.append((delivery, who))
+        return self.retriable
+
+    def client(self, name: str = "") -> FlaskClient:
+        """A browser; logged in if a name is given."""
+        client = self.app.test_client()
+        if name:
+            assert log_in(client, name).status_code == 303
+        return client
+
+
+def token(answer: TestResponse) -> str:
+    """The CSRF token of a page."""
+    found = re.search(r'name="csrf_token" value="([^"]+)"', answer.text)
+    assert found
+    return found.group(1)
+
+
+def log_in(client: FlaskClient, name: str, password: str = PASSWORD, **more: str) -> TestResponse:
+    """Fills in the login form."""
+    form = {"csrf_token": token(client.get("/login")), "name": name, "password": password, **more}
+    return client.post("/login", data=form)
+
+
+def post(client: FlaskClient, url: str, form_of: str = "/") -> TestResponse:
+    """Presses a button on a page."""
+    return client.post(url, data={"csrf_token": token(client.get(form_of))})
