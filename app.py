@@ -93,13 +93,11 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
 
     app = Flask(__name__, template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
     app.secret_key = people.session_key(config.data_dir)
+    app.wsgi_app = inbound.Inbound(app.wsgi_app, receiver, ways_in, gate)  # type: ignore[method-assign]
     if config.server.trusted_proxies:
         count = config.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
-    csrf = auth.install(app, users)
-    taken = inbound.blueprint(receiver, ways_in, gate)
-    csrf.exempt(taken)
-    app.register_blueprint(taken)
+    auth.install(app, users)
     app.register_blueprint(health.blueprint(problems))
     pages = dashboard.blueprint(
         history=history,

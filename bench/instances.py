@@ -30,22 +30,28 @@ class Running:
     process: subprocess.Popen[bytes]
     folder: Path
 
+    def processes(self) -> list[tuple[int, str]]:
+        """Process id and part of each."""
+        found = []
+        for pid in _tree(self.process.pid):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"postroom.supervise" in words:
+                name = "supervisor"
+            elif b"dispatch" in words:
+                name = "dispatcher"
+            else:
+                # granian's own process forks the worker, whose command line it may replace.
+                name = "web worker" if any(each == "web" for _, each in found) else "web"
+            found.append((pid, name))
+        return found
+
     def memory(self) -> dict[str, float]:
         """Proportional set size of each process, in MB."""
-        found: dict[str, float] = {}
-        for pid in _tree(self.process.pid):
-            try:
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            name = next((word.decode() for word in words if word in (b"dispatch", b"granian", b"postroom.supervise")), "?")
-            size = int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1]) / 1000  # type: ignore[index]
-            name = {"granian": "web", "postroom.supervise": "supervisor", "dispatch": "dispatcher"}.get(name, name)
-            while name in found:
-                name += " worker"
-            found[name] = size
-        return found
+        sizes = {}
+        for pid, name in self.processes():
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            sizes[name] = int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1]) / 1000  # type: ignore[index]
+        return sizes
 
 
 def _tree(pid: int) -> list[int]:

@@ -238,7 +238,8 @@ class Instance:
         """The process id of the dispatcher."""
 
         def look() -> int:
-            return next((pid for pid, command in self.members().items() if "app.py dispatch" in command), 0)
+            found = (pid for pid, command in self.members().items() if "app.py dispatch" in command and pid != self.pid)
+            return next(found, 0)
 
         return until(look, "the dispatcher runs")
 

@@ -166,7 +166,7 @@ RENDERING = """rules:
       - x:
           title: "{{ subject }} {{ from.name | truncate(20) }}"
           body: "{{ text | replace('a', 'b') | indent(2) }}{% for one in to %}{{ one.user }}{% endfor %}{{ v | title }}"
-          footer: "{{ headers.all('X-A') | join(', ') }} {{ date }} {{ html | wordcount }} {{ text | urlencode | length }}"
+          footer: "{{ headers.all('X-A') | join(', ') }} {{ date }} {{ html | wordcount }} {{ text | urlencode }}"
 """
 
 

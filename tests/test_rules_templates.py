@@ -214,6 +214,10 @@ SLIPS = {
     "{% macro a() %}{% endmacro %}": "{% macro %} is not available",
     "{{ subject": "this is no template: unexpected end of template",
     "{% if subject %}": "this is no template: ",
+    "{{ subject" + " | upper" * 80 + " }}": "this is no template: it is nested too deep",
+    "{{ subject" + " | upper" * 20_000 + " }}": "this is no template: it is nested too deep",
+    "{{ " + "(" * 5_000 + ")" * 5_000 + " }}": "this is no template: it is nested too deep",
+    "{% if rule %}" * 80 + "{% endif %}" * 80: "this is no template: it is nested too deep",
     "{{ own }}": "unknown name 'own'",
 }
 

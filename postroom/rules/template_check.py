@@ -11,6 +11,7 @@ from postroom.problems import did_you_mean, listed
 from postroom.rules.sandbox import FILTERS, TESTS
 from postroom.rules.template_names import ANY, ATTRIBUTES, LOOP, NUMBER, TEXT, Shape
 
+_DEEPEST = 60
 _SAME_LIST = frozenset({"sort", "reverse", "unique", "list", "select", "reject", "selectattr", "rejectattr"})
 _MEMBER = frozenset({"first", "last", "min", "max"})
 _NUMBERS = frozenset({"length", "count", "int", "float", "abs", "round", "wordcount"})
@@ -57,11 +58,14 @@ class Checker:
     """Calls `report` with one sentence for each problem."""
 
     report: Callable[[str], None]
+    depth: int = 0
 
     def template(self, tree: nodes.Template, names: Mapping[str, Shape]) -> None:
+        """Raises RecursionError where the template is nested so deep that compiling it could fail."""
         self._statements(tree.body, dict(names))
 
     def _statements(self, body: Iterable[nodes.Node], names: dict[str, Shape]) -> None:
+        self._enter()
         for node in body:
             if isinstance(node, nodes.Output):
                 for part in node.nodes:
@@ -77,6 +81,7 @@ class Checker:
                 self._for(node, names)
             else:
                 self._refuse(node)
+        self.depth -= 1
 
     def _for(self, node: nodes.For, names: dict[str, Shape]) -> None:
         if node.recursive:
@@ -100,6 +105,17 @@ class Checker:
 
     def _shape(self, node: nodes.Node, names: Mapping[str, Shape]) -> Shape:
         """What is known of the value of an expression, every part of which is checked on the way."""
+        self._enter()
+        shape = self._shape_inside(node, names)
+        self.depth -= 1
+        return shape
+
+    def _enter(self) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise RecursionError
+
+    def _shape_inside(self, node: nodes.Node, names: Mapping[str, Shape]) -> Shape:
         if isinstance(node, (nodes.TemplateData, nodes.Const)):
             return TEXT if isinstance(node, nodes.TemplateData) or isinstance(node.value, str) else ANY
         if isinstance(node, nodes.Name):

@@ -57,7 +57,7 @@ def check(source: str, names: Mapping[str, Shape], report: Callable[[str], None]
     if _PLAIN.fullmatch(source) and all(_is_known(found, names) for found in _PLAIN_NAME.finditer(source)):
         return Template(source)
     try:
-        tree = _parse(source)
+        Checker(report).template(_parse(source), names)
     except TemplateSyntaxError as error:
         line = f" (line {error.lineno} of the template)" if "\n" in source.strip() else ""
         report(f"this is no template: {error.message}{line}")
@@ -65,7 +65,6 @@ def check(source: str, names: Mapping[str, Shape], report: Callable[[str], None]
     except RecursionError:
         report("this is no template: it is nested too deep")
         return None
-    Checker(report).template(tree, names)
     return Template(source)
 
 

@@ -18,18 +18,25 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import msgspec
-from flask import Blueprint, Response, request
 
 from postroom.ingress.base import Ingress, Refusal, Request
 from postroom.receive import Receiver
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
+
 log = logging.getLogger("postroom.inbound")
+
+PREFIX = "/inbound/"
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 """All but POST are answered 405 here: Flask's own answer would name them in Allow."""
@@ -84,42 +91,85 @@ class Gate:
         return self._free < self._min_free
 
 
-def blueprint(receiver: Receiver, entries: Mapping[str, Entry], gate: Gate) -> Blueprint:
-    """The routes of all configured ways in."""
-    routes = Blueprint("inbound", __name__)
+class Inbound:
+    """The WSGI application in front of the dashboard's: takes what is below /inbound/, hands on the rest.
 
-    @routes.route("/inbound/<name>", methods=_METHODS, provide_automatic_options=False)
-    def inbound(name: str) -> Response:
+    It is plain WSGI, since a framework's request costs more than all that is done with a mail here but the commit.
+    """
+
+    def __init__(self, others: WSGIApplication, receiver: Receiver, entries: Mapping[str, Entry], gate: Gate) -> None:
+        self._others = others
+        self._receiver = receiver
+        self._entries = entries
+        self._gate = gate
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path: str = environ["PATH_INFO"]
+        if not path.startswith(PREFIX):
+            return self._others(environ, start_response)
+        status, document = self._answer(environ, path[len(PREFIX) :])
+        body = _encode(document)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        if status == 503:
+            headers.append(("Retry-After", "30"))
+        elif status == 405:
+            headers.append(("Allow", "POST"))
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [body]
+
+    def _answer(self, environ: WSGIEnvironment, name: str) -> tuple[int, dict[str, Any]]:
         try:
-            entry = entries.get(name)
+            entry = self._entries.get(name)
             if entry is None:
                 raise Refusal(404, f"there is no ingress named '{name[:64]}'")
-            if request.method != "POST":
+            if environ["REQUEST_METHOD"] != "POST":
                 raise Refusal(405, "only POST is taken here")
-            return _take(entry)
+            return 200, self._take(environ, entry)
         except Refusal as refusal:
-            _drain()
-            log.info("ingress %s refused a request: %d %s", name[:64], refusal.status, refusal.reason)
-            return _answer({"error": refusal.reason}, refusal.status)
+            _drain(environ["wsgi.input"])
+            log.info("ingress %r refused a request: %d %s", name[:64], refusal.status, refusal.reason)
+            return refusal.status, {"error": refusal.reason}
         except sqlite3.Error as error:
             log.error("a mail could not be stored: %s", error)
-            return _answer({"error": "the mail could not be stored; send it again"}, 503)
+            return 503, {"error": "the mail could not be stored; send it again"}
+        except Exception:
+            # A fault of ours: the provider keeps the mail and sends it again, by when it may be mended.
+            log.exception("ingress %r failed", name[:64])
+            return 500, {"error": "the request could not be handled; send it again"}
 
-    def _take(entry: Entry) -> Response:
-        if entry.networks and not _allowed(request.remote_addr, entry.networks):
+    def _take(self, environ: WSGIEnvironment, entry: Entry) -> dict[str, Any]:
+        if entry.networks and not _allowed(environ.get("REMOTE_ADDR"), entry.networks):
             raise Refusal(403, "requests from this address are not taken")
-        size = request.content_length
+        size = _content_length(environ)
         if size is not None and size > entry.max_body:
             raise Refusal(413, f"the body is larger than {entry.max_body} bytes")
-        with gate.passing(entry.max_body if size is None else size):
-            incoming = Request(request.mimetype, request.args, _read(size, entry.max_body))
+        with self._gate.passing(entry.max_body if size is None else size):
+            kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+            query = _query(environ.get("QUERY_STRING", ""))
+            incoming = Request(kind, query, _read(environ["wsgi.input"], size, entry.max_body))
             accepted = entry.ingress.accept(incoming)
             if not accepted.mails:
-                return _answer(accepted.answer)
-            stored = receiver.receive(accepted.mails)
-            return _answer({**accepted.answer, "messages": [each.id for each in stored]})
+                return accepted.answer
+            stored = self._receiver.receive(accepted.mails)
+            return {**accepted.answer, "messages": [each.id for each in stored]}
 
-    return routes
+
+def _query(text: str) -> dict[str, str]:
+    if not text:
+        return {}
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=1000))
+    except ValueError:
+        raise Refusal(400, "the query has too many fields") from None
+
+
+def _content_length(environ: WSGIEnvironment) -> int | None:
+    value = environ.get("CONTENT_LENGTH")
+    if not value:
+        return None
+    if not value.isdecimal():
+        raise Refusal(400, "the Content-Length is no number")
+    return int(value)
 
 
 def _allowed(address: str | None, networks: tuple[_Network, ...]) -> bool:
@@ -132,11 +182,10 @@ def _allowed(address: str | None, networks: tuple[_Network, ...]) -> bool:
     return any(client in network for network in networks)
 
 
-def _read(size: int | None, limit: int) -> bytes:
+def _read(stream: InputStream, size: int | None, limit: int) -> bytes:
     """The body, read once. Raises Refusal(413) past the limit and Refusal(400) where the connection ended early."""
-    stream = request.environ["wsgi.input"]
     if size is not None:
-        body: bytes = stream.read(size) if size else b""
+        body = stream.read(size) if size else b""
         if len(body) < size:
             raise Refusal(400, "the body ended before its Content-Length")
         return body
@@ -150,21 +199,11 @@ def _read(size: int | None, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _drain() -> None:
+def _drain(stream: InputStream) -> None:
     """Reads on what the client still sends, within bounds: one that is cut off while sending never sees the reason."""
-    stream = request.environ["wsgi.input"]
     left = _DRAINED
     try:
         while left > 0 and (piece := stream.read(_PIECE)):
             left -= len(piece)
     except (OSError, RuntimeError, ValueError):
         pass  # The client is gone: nobody waits for the reason.
-
-
-def _answer(document: dict[str, object], status: int = 200) -> Response:
-    response = Response(_encode(document), status, content_type="application/json")
-    if status == 503:
-        response.headers["Retry-After"] = "30"
-    elif status == 405:
-        response.headers["Allow"] = "POST"
-    return response
