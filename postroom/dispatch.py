@@ -31,7 +31,7 @@ from postroom.store.content import pack_content, unpack, unpack_content
 from postroom.store.database import connect
 from postroom.store.outbox import Attempt, Owed
 from postroom.store.states import AttemptResult
-from postroom.store.writer import Writer
+from postroom.store.writer import Work, Writer
 
 log = logging.getLogger("postroom.dispatch")
 
@@ -359,7 +359,8 @@ class Dispatcher:
         return JobAttachment(info, stream)
 
     def _record_success(self, claim: _Claim, receipt: Receipt, attempt: Attempt) -> None:
-        done = self._writer.run(
+        self._record(
+            claim,
             lambda db: outbox.delivered(
                 db,
                 claim.owed,
@@ -369,25 +370,31 @@ class Dispatcher:
                 url=receipt.url,
                 opens_item=claim.destination.integration.makes_items and claim.item is None,
                 now=now_ms(),
-            )
+            ),
         )
-        if not done:
-            raise LeaseLost
 
     def _record_failure(self, claim: _Claim, error: DeliveryError, started_at: int, took: int) -> None:
-        result = AttemptResult.FAILED
-        if error.permanent:
-            result = AttemptResult.REFUSED
-        elif error.unknown:
-            result = AttemptResult.UNKNOWN
+        retried = AttemptResult.UNKNOWN if error.unknown else AttemptResult.FAILED
+        result = AttemptResult.REFUSED if error.permanent else retried
         attempt = Attempt(
             claim.owed.attempt, started_at, took, result, error.status, error.reason, error.answer[:_ANSWER] or None
         )
         pause = None if error.permanent else claim.destination.pause_after(claim.owed.tries + 1, error.retry_after)
         retry_at = None if pause is None else now_ms() + int(pause * 1000)
         log.info("delivery %s to %s: %s", claim.owed.id, claim.destination.name, error.reason)
-        done = self._writer.run(
-            lambda db: outbox.failed(db, claim.owed, claim.lease, attempt, retry_at=retry_at, now=now_ms())
+        self._record(
+            claim, lambda db: outbox.failed(db, claim.owed, claim.lease, attempt, retry_at=retry_at, now=now_ms())
         )
-        if not done:
-            raise LeaseLost
+
+    def _record(self, claim: _Claim, work: Work[bool]) -> None:
+        # Only this process knows how it went: on a full disk it tries to say so for as long as the claim may last.
+        ends = time.monotonic() + claim.destination.lease
+        while True:
+            try:
+                if not self._writer.run(work):
+                    raise LeaseLost
+                return
+            except sqlite3.Error:
+                if self._stopping or time.monotonic() > ends:
+                    raise
+                time.sleep(0.5)
