@@ -20,7 +20,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
 from postroom import cli, doorbell
-from postroom.config import Config, field_sets, load
+from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
 from postroom.dispatch import Destination, Dispatcher, dispatcher_runs
 from postroom.exchange import Http
 from postroom.fields import secrets_of
@@ -42,12 +42,9 @@ HERE = Path(__file__).resolve().parent
 
 def load_config(path: Path) -> tuple[Config, dict[str, type[Integration]]]:
     """config.yaml and the kinds of destinations it may name. Raises InvalidFiles with every problem."""
-    kinds = discover(None, integrations)
-    config = load(path, ingress_kinds=INGRESS_KINDS, destination_kinds=kinds)
-    if config.plugins_dir is not None:
-        kinds = discover(config.plugins_dir, integrations)
-        config = load(path, ingress_kinds=INGRESS_KINDS, destination_kinds=kinds)
-    return config, kinds
+    kinds = discover(plugins_dir_of(path), integrations)
+    build = partial(create_integration, kinds)
+    return load(path, ingress_kinds=INGRESS_KINDS, destination_kinds=kinds, build=build), kinds
 
 
 def load_rules(config: Config, kinds: dict[str, type[Integration]]) -> RuleSet:
@@ -137,9 +134,8 @@ def create_destinations(config: Config, kinds: dict[str, type[Integration]]) -> 
     made = {}
     for name, way in config.destinations.items():
         common = way.common
-        http = Http(timeout=common.timeout, allow_private=common.allow_private, secrets=secrets_of(way.options))
         made[name] = Destination(
-            integration=kinds[way.kind](name, way.options, http=http, data_dir=config.data_dir),
+            integration=create_integration(kinds, way, config.data_dir),
             timeout=common.timeout,
             concurrency=common.concurrency,
             rate=common.rate,
@@ -147,6 +143,13 @@ def create_destinations(config: Config, kinds: dict[str, type[Integration]]) -> 
             retry=tuple(common.retry),
         )
     return made
+
+
+def create_integration(kinds: dict[str, type[Integration]], way: DestinationConfig, data_dir: Path) -> Integration:
+    """One destination's way out, with its road to the network. Raises ValueError where its kind minds the options."""
+    secrets = secrets_of(way.options)
+    http = Http(timeout=way.common.timeout, allow_private=way.common.allow_private, secrets=secrets)
+    return kinds[way.kind](way.name, way.options, http=http, data_dir=data_dir)
 
 
 def web() -> Flask:

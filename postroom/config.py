@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,9 +149,11 @@ def load(
     ingress_kinds: MappingType[str, WayInKind],
     destination_kinds: MappingType[str, WayOutKind],
     environ: MappingType[str, str] | None = None,
+    build: Callable[[DestinationConfig, Path], object] | None = None,
 ) -> Config:
     """Reads and checks config.yaml.
 
+    `build(destination, data_dir)` makes the integration, whose ValueError is a problem of the destination too.
     Raises InvalidFiles with every problem in it.
     """
     problems: list[Problem] = []
@@ -168,6 +171,8 @@ def load(
     server = _section(root, "server", Server, reader) or Server()
     if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^:\s]+):\d{1,5}", server.listen) or server.port > 65535:
         reader.report(_place(root, "server"), f"server: listen must be an address and a port, not '{server.listen}'")
+    if server.trusted_proxies < 0:
+        reader.report(_place(root, "server"), "server: trusted_proxies must be 0 or more")
     config = Config(
         path=path,
         server=server,
@@ -178,6 +183,8 @@ def load(
         limits=_section(root, "limits", Limits, reader) or Limits(),
         dashboard=_section(root, "dashboard", Dashboard, reader) or Dashboard(),
     )
+    if config.dispatch.workers < 1:
+        reader.report(_place(root, "dispatch"), "dispatch: workers must be at least 1")
     for name, kind, entry in _named(root, "ingress", ingress_kinds, reader):
         options, common = _split(
             ingress_kinds[kind].Options, IngressCommon, entry, f"ingress '{name.value}'", name, reader
@@ -190,10 +197,26 @@ def load(
         options, extra = _split(destination_kinds[kind].Options, DestinationCommon, entry, what, name, reader)
         if extra is not None:
             _check_destination(extra, what, name, reader)
-            config.destinations[name.value] = DestinationConfig(name.value, kind, options, extra)
+            destination = DestinationConfig(name.value, kind, options, extra)
+            config.destinations[name.value] = destination
+            if build is not None:
+                try:
+                    build(destination, config.data_dir)
+                except ValueError as error:
+                    reader.report(name.place, f"{what}: {error}")
     if problems:
         raise InvalidFiles(problems)
     return config
+
+
+def plugins_dir_of(path: Path) -> Path | None:
+    """The folder of plug-ins that a file names: what the kinds are that `load` needs. `load` tells what is wrong."""
+    ignored: list[Problem] = []
+    try:
+        root = read(path.read_text(encoding="utf-8"), str(path), ignored)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return _folder(root, "plugins_dir", None, Reader(ignored, path.parent)) if isinstance(root, Mapping) else None
 
 
 def field_sets(config: Config, destination_kinds: MappingType[str, WayOutKind]) -> dict[str, FieldSet]:

@@ -157,6 +157,8 @@ def read_settings(
     for spec in known.values():
         if spec.required and spec.name not in values:
             reader.report(place, f"{what}: '{spec.name}' is missing ({spec.doc})")
+        elif spec.required and values[spec.name] == []:
+            reader.report(place, f"{what}: '{spec.name}' is empty ({spec.doc})")
     if len(reader.problems) > before:
         return None
     attributes = {field.name.rstrip("_"): field.name for field in dataclasses.fields(typing.cast(Any, settings))}

@@ -20,14 +20,12 @@ class Receiver:
         self._writer = writer
         self._active = active
 
-    def receive(self, mails: Sequence[Mail]) -> list[Stored]:
-        """Stores the mails of one request in one transaction, with the deliveries owed for each.
-
-        Returns once they are on the disk. Raises sqlite3.Error where they could not be stored: then none is.
-        """
+    def prepare(self, mails: Sequence[Mail]) -> list[NewMessage]:
+        """Routes the mails of one request, and makes ready all that is stored of them: whatever takes time."""
+        if not mails:
+            return []
         evaluate, rule_set = self._active()
-        # All that takes time is done here, before the lock of the store is asked for.
-        new = [
+        return [
             NewMessage(
                 message=mail.message,
                 identity=identify(mail.message),
@@ -38,4 +36,11 @@ class Receiver:
             )
             for mail in mails
         ]
-        return list(self._writer.run_grouped(insert_all, new))
+
+    def store(self, prepare: Callable[[], Sequence[NewMessage]]) -> list[Stored]:
+        """Stores the mails of one request in one transaction, with the deliveries owed for each.
+
+        `prepare` makes them ready, in whichever thread commits. Returns once they are on the disk. Raises what
+        `prepare` raises, and sqlite3.Error where they could not be stored: then none is.
+        """
+        return list(self._writer.run_grouped(insert_all, prepare))

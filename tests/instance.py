@@ -1,4 +1,4 @@
-"""A whole running Postroom for tests: `app.py serve` as a process group of its own, on a folder and a port of its own."""
+"""A whole running Postroom for tests: `app.py serve` as a process group, on a folder and a port of its own."""
 
 from __future__ import annotations
 
@@ -307,9 +307,7 @@ class Instance:
 
     def stored(self, message: str) -> tuple[Message, Any]:
         """A message and its payload, decoded, by the message's id."""
-        (row,) = self.rows(
-            "SELECT c.data FROM contents c JOIN messages m ON m.seq = c.message WHERE m.id = ?", message
-        )
+        (row,) = self.rows("SELECT c.data FROM contents c JOIN messages m ON m.seq = c.message WHERE m.id = ?", message)
         found, payload = unpack(row[0])
         assert payload is not None
         # Not msgspec: a payload may hold lone surrogates, as escapes.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,18 @@ from tests.conftest import Start
 from tests.instance import Instance, document, hook, message_id_of, until
 from tests.servers import Receiver, Reply, Request, closed_port
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "stepped": {"retry": ["0s", "200ms", "50ms", "400ms"]},
+    "short": {"retry": ["0s", "50ms", "50ms"]},
+    "dying": {"retry": ["0s", "300ms", "300ms"]},
+    "steady": {"retry": ["0s", *["100ms"] * 100]},
+    "hourly": {"retry": ["0s", "1h"]},
+    "narrow": {"concurrency": 2},
+    "limited": {"rate": "10/s"},
+    "public": {"allow_private": False},
+}
+"""Destinations of the instance that most tests share; a mail to `short@...` goes to `short`."""
 RULES = """\
 rules:
   - name: Both
@@ -78,132 +91,147 @@ def other() -> Desk:
     return Desk()
 
 
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Instance]:
+    rules = [
+        {"name": name, "when": {"recipient.user": name}, "then": [{name: {"title": "{{ subject }}"}}]}
+        for name in SETTINGS
+    ]
+    destinations = {name: hook(receiver.url, **settings) for name, settings in SETTINGS.items()}
+    folder = tmp_path_factory.mktemp("dispatcher")
+    instance = Instance(folder, rules=json.dumps({"rules": rules}), destinations=destinations)
+    try:
+        yield instance.start()
+    finally:
+        instance.kill()
+
+
+@pytest.fixture
+def house(shared: Instance, receiver: Receiver, desk: Desk) -> Iterator[Instance]:
+    """The shared instance, whose destinations all stand at this test's desk."""
+    receiver.answer = desk
+    yield shared
+    assert "Traceback" not in shared.log()
+
+
+def to(destination: str, title: str, **members: Any) -> dict[str, Any]:
+    return document(title, recipient=f"{destination}@customer.example", **members)
+
+
 def one_hook(url: str, other_url: str | None = None, **settings: Any) -> dict[str, Any]:
     return {"rules": RULES, "destinations": {"hook": hook(url, **settings), "other": hook(other_url or url)}}
 
 
-def test_retries_follow_the_schedule_and_retry_after(start_instance: Start, desk: Desk) -> None:
+def test_retries_follow_the_schedule_and_retry_after(house: Instance, desk: Desk) -> None:
     def answers(title: str, count: int) -> Reply | None:
         if title == "patient":
             return {1: Reply(503), 2: Reply(429, headers={"Retry-After": "1"}), 3: Reply(500)}.get(count)
         return None
 
     desk.answers = answers
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url, retry=["0s", "200ms", "50ms", "400ms"]))
-        message = instance.post(document("patient")).message
-        (delivery,) = instance.wait_for_states(message, "delivered")
+    message = house.post(to("stepped", "patient")).message
+    (delivery,) = house.wait_for_states(message, "delivered")
     first, second, third, fourth = desk.times("patient")
     assert 0.2 <= second - first < 1.2
     assert 1.0 <= third - second < 2.0, "Retry-After makes the pause longer"
     assert 0.4 <= fourth - third < 1.4
-    assert attempts(instance, delivery) == [("unknown", 503), ("failed", 429), ("unknown", 500), ("delivered", None)]
+    assert attempts(house, delivery) == [("unknown", 503), ("failed", 429), ("unknown", 500), ("delivered", None)]
     assert desk.ids("patient") == {delivery["id"]}
     assert len(desk.bodies("patient")) == 1, "each attempt sends the same"
-    assert "Traceback" not in instance.log()
 
 
-def test_dead_after_the_last_attempt_and_tried_again_by_a_person(start_instance: Start, desk: Desk) -> None:
+def test_dead_after_the_last_attempt_and_tried_again_by_a_person(house: Instance, desk: Desk) -> None:
     well = threading.Event()
     desk.answers = lambda title, count: None if well.is_set() else Reply(503, b"out of order")
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url, retry=["0s", "50ms", "50ms"]))
-        message = instance.post(document("stubborn")).message
-        (delivery,) = instance.wait_for_states(message, "dead")
-        assert desk.count("stubborn") == 3
-        assert attempts(instance, delivery) == [("unknown", 503)] * 3
-        assert "503" in delivery["reason"]
-        answer = instance.rows("SELECT answer FROM attempts WHERE delivery = ?", delivery["seq"])[0]["answer"]
-        assert answer == "out of order"
+    message = house.post(to("short", "stubborn")).message
+    (delivery,) = house.wait_for_states(message, "dead")
+    assert desk.count("stubborn") == 3
+    assert attempts(house, delivery) == [("unknown", 503)] * 3
+    assert "503" in delivery["reason"]
+    answer = house.rows("SELECT answer FROM attempts WHERE delivery = ?", delivery["seq"])[0]["answer"]
+    assert answer == "out of order"
 
-        # Still broken: the person's wish begins the schedule anew.
-        done = instance.command("retry", delivery["id"])
-        assert done.returncode == 0, done.stderr
-        until(lambda: desk.count("stubborn") == 6, "three more attempts")
-        instance.wait_for_states(message, "dead")
+    # Still broken: the person's wish begins the schedule anew.
+    done = house.command("retry", delivery["id"])
+    assert done.returncode == 0, done.stderr
+    until(lambda: desk.count("stubborn") == 6, "three more attempts")
+    house.wait_for_states(message, "dead")
 
-        well.set()
-        assert instance.command("retry", message).returncode == 0
-        (after,) = instance.wait_for_states(message, "delivered")
-        assert instance.command("retry", delivery["id"]).returncode == 1, "delivered: nothing to retry"
-    assert attempts(instance, after)[-1] == ("delivered", None)
+    well.set()
+    assert house.command("retry", message).returncode == 0
+    (after,) = house.wait_for_states(message, "delivered")
+    assert house.command("retry", delivery["id"]).returncode == 1, "delivered: nothing to retry"
+    assert attempts(house, after)[-1] == ("delivered", None)
     assert desk.ids("stubborn") == {delivery["id"]}, "the same webhook-id"
     assert len(desk.bodies("stubborn")) == 1, "the same body"
-    assert events_of(instance, message) == ["retry", "retry"]
+    assert events_of(house, message) == ["retry", "retry"]
 
 
-def test_a_permanent_error_is_dead_at_once(start_instance: Start, desk: Desk) -> None:
+def test_a_permanent_error_is_dead_at_once(house: Instance, desk: Desk) -> None:
     desk.answers = lambda title, count: Reply(int(title), headers={"Location": "http://127.0.0.1:1/"})
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url))
-        for status in (400, 401, 404, 410, 422, 301):
-            (delivery,) = instance.wait_for_states(instance.post(document(str(status))).message, "dead")
-            assert attempts(instance, delivery) == [("refused", status)]
-            assert desk.count(str(status)) == 1
+    for status in (400, 401, 404, 410, 422, 301):
+        (delivery,) = house.wait_for_states(house.post(to("plain", str(status))).message, "dead")
+        assert attempts(house, delivery) == [("refused", status)]
+        assert desk.count(str(status)) == 1
 
 
-def test_a_private_address_is_refused_without_allow_private(start_instance: Start, desk: Desk) -> None:
-    with Receiver(desk) as receiver:
-        settings = one_hook(receiver.url)
-        settings["destinations"]["hook"]["allow_private"] = False
-        instance = start_instance(**settings)
-        (delivery,) = instance.wait_for_states(instance.post(document("no")).message, "dead")
+def test_a_private_address_is_refused_without_allow_private(house: Instance, desk: Desk) -> None:
+    (delivery,) = house.wait_for_states(house.post(to("public", "no")).message, "dead")
     assert "allow_private" in delivery["reason"]
     assert not desk.arrivals
 
 
-def test_order_within_a_conversation(start_instance: Start, desk: Desk) -> None:
+def test_order_within_a_conversation(house: Instance, desk: Desk) -> None:
     well = threading.Event()
     desk.answers = lambda title, count: Reply(503) if title == "head" and not well.is_set() else None
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url, retry=["0s", *["100ms"] * 100]))
-        head = document("head")
-        key = message_id_of(head)
-        posted = [instance.post(head).message]
-        until(lambda: desk.count("head") >= 1, "the head was tried")
-        posted += [instance.post(document(f"follower {number}", in_reply_to=key)).message for number in range(5)]
-        for number in range(5):
-            other = instance.post(document(f"other conversation {number}")).message
-            instance.wait_for_states(other, "delivered", seconds=3)
-        until(lambda: desk.count("head") >= 4, "the head was tried again")
-        assert not [title for title in desk.titles() if title.startswith("follower")]
-        well.set()
-        for message in posted:
-            instance.wait_for_states(message, "delivered")
+    head = to("steady", "head")
+    key = message_id_of(head)
+    posted = [house.post(head).message]
+    until(lambda: desk.count("head") >= 1, "the head was tried")
+    posted += [house.post(to("steady", f"follower {number}", in_reply_to=key)).message for number in range(5)]
+    for number in range(5):
+        other = house.post(to("steady", f"other conversation {number}")).message
+        house.wait_for_states(other, "delivered", seconds=3)
+    until(lambda: desk.count("head") >= 4, "the head was tried again")
+    assert not [title for title in desk.titles() if title.startswith("follower")]
+    well.set()
+    for message in posted:
+        house.wait_for_states(message, "delivered")
     followers = [title for title in desk.titles() if title.startswith("follower")]
     assert followers == [f"follower {number}" for number in range(5)]
     assert desk.titles().index("follower 0") > len(desk.titles()) - 1 - desk.titles()[::-1].index("head")
 
 
-def test_followers_go_on_when_the_head_dies(start_instance: Start, desk: Desk) -> None:
+def test_followers_go_on_when_the_head_dies(house: Instance, desk: Desk) -> None:
     desk.answers = lambda title, count: Reply(503) if title == "head" else None
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url, retry=["0s", "300ms", "300ms"]))
-        head = document("head")
-        first = instance.post(head).message
-        followers = [
-            instance.post(document(f"follower {number}", in_reply_to=message_id_of(head))).message
-            for number in range(3)
-        ]
-        instance.wait_for_states(first, "dead")
-        for message in followers:
-            instance.wait_for_states(message, "delivered", seconds=3)
+    head = to("dying", "head")
+    first = house.post(head).message
+    followers = [
+        house.post(to("dying", f"follower {number}", in_reply_to=message_id_of(head))).message for number in range(3)
+    ]
+    house.wait_for_states(first, "dead")
+    for message in followers:
+        house.wait_for_states(message, "delivered", seconds=3)
     assert desk.titles() == ["head"] * 3 + [f"follower {number}" for number in range(3)]
 
 
-def test_a_stranger_cannot_block_a_conversation(start_instance: Start, desk: Desk) -> None:
+def test_a_stranger_cannot_block_a_conversation(house: Instance, desk: Desk) -> None:
     """Who knows a Message-ID, but took no part and writes to another address, does not join."""
     desk.answers = lambda title, count: Reply(503) if title == "forged" else None
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url, retry=["0s", "1h"]))
-        real = document("real")
-        instance.wait_for_states(instance.post(real).message, "delivered")
-        forged = document(
-            "forged", sender="mallory@evil.example", recipient="else@customer.example", in_reply_to=message_id_of(real)
-        )
-        instance.wait_for_states(instance.post(forged).message, "retrying")
-        reply = instance.post(document("reply", in_reply_to=message_id_of(real))).message
-        instance.wait_for_states(reply, "delivered", seconds=3)
+    real = to("hourly", "real")
+    house.wait_for_states(house.post(real).message, "delivered")
+    forged = document(
+        "forged", sender="mallory@evil.example", recipient="hourly@else.example", in_reply_to=message_id_of(real)
+    )
+    house.wait_for_states(house.post(forged).message, "retrying")
+    reply = house.post(to("hourly", "reply", in_reply_to=message_id_of(real))).message
+    house.wait_for_states(reply, "delivered", seconds=3)
 
 
 @pytest.mark.parametrize("trouble", ["slow", "down"])
@@ -239,7 +267,7 @@ def test_a_destination_in_trouble_delays_only_its_own(
             assert sorted(desk.titles()) == sorted(sent)
 
 
-def test_concurrency_of_a_destination(start_instance: Start, desk: Desk) -> None:
+def test_concurrency_of_a_destination(house: Instance, desk: Desk) -> None:
     lock = threading.Lock()
     under_way = most = 0
 
@@ -253,20 +281,16 @@ def test_concurrency_of_a_destination(start_instance: Start, desk: Desk) -> None
             under_way -= 1
 
     desk.answers = answers
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url, concurrency=2))
-        for number in range(10):
-            instance.post(document(f"mail {number}"))
-        instance.wait_until_quiet()
+    messages = [house.post(to("narrow", f"mail {number}")).message for number in range(10)]
+    for message in messages:
+        house.wait_for_states(message, "delivered")
     assert most == 2
 
 
-def test_rate_of_a_destination(start_instance: Start, desk: Desk) -> None:
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url, rate="10/s"))
-        for number in range(30):
-            instance.post(document(f"mail {number}"))
-        instance.wait_until_quiet()
+def test_rate_of_a_destination(house: Instance, desk: Desk) -> None:
+    messages = [house.post(to("limited", f"mail {number}")).message for number in range(30)]
+    for message in messages:
+        house.wait_for_states(message, "delivered")
     times = [at for _, at, _ in desk.arrivals]
     assert len(times) == 30
     for first in range(30):
@@ -342,15 +366,13 @@ def test_mail_not_yet_tried_is_rendered_under_its_own_rules(make_instance: Start
     assert b"first edition" in desk.bodies("early").pop()
 
 
-def test_latency_from_the_answer_to_the_arrival(start_instance: Start, desk: Desk) -> None:
-    with Receiver(desk) as receiver:
-        instance = start_instance(**one_hook(receiver.url))
-        late = []
-        for number in range(20):
-            instance.post(document(f"mail {number}"))
-            answered = time.monotonic()
-            until(lambda number=number: desk.count(f"mail {number}"), "it arrives", 5)  # type: ignore[misc]
-            late.append(desk.times(f"mail {number}")[0] - answered)
+def test_latency_from_the_answer_to_the_arrival(house: Instance, desk: Desk) -> None:
+    late = []
+    for number in range(20):
+        house.post(to("plain", f"mail {number}"))
+        answered = time.monotonic()
+        until(lambda number=number: desk.count(f"mail {number}"), "it arrives", 5)  # type: ignore[misc]
+        late.append(desk.times(f"mail {number}")[0] - answered)
     assert max(late) < 1.0, late
 
 

@@ -20,7 +20,9 @@ Scrub = Callable[[str], str]
 
 
 def decode_json(body: bytes) -> tuple[Any, Scrub]:
-    """The document, and what its texts must go through. Bytes that are no UTF-8 and lone surrogates are accepted: refusing them would lose a real mail.
+    """The document, and what its texts must go through.
+
+    Bytes that are no UTF-8 and lone surrogates are accepted: refusing them would lose a real mail.
 
     Raises Refusal(400) where it is no JSON, or is nested too deeply to be a mail.
     """

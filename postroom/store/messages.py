@@ -54,7 +54,7 @@ def insert_all(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[Stored
     Mail that is new in every respect, as most is, goes in by one statement a table: each statement costs more than a
     row. The rest follows one by one.
     """
-    plain = _all_new(db, new)
+    plain = [each for start in range(0, len(new), 500) for each in _all_new(db, new[start : start + 500])]
     if plain:
         _insert_plain(db, plain)
     done = {id(each) for each in plain}
@@ -62,34 +62,33 @@ def insert_all(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[Stored
 
 
 def _all_new(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[NewMessage]:
-    """Those that continue nothing, and share neither identity, thread key nor action with anything before."""
+    """Those that continue nothing, and share neither identity, thread key nor action with anything before.
+
+    The store is asked once, for every column that could know one of them.
+    """
     candidates = [each for each in new if not each.identity.weak and not each.message.references]
-    known = _known(db, "identities", "identity", [each.identity.delivery for each in candidates])
+    if not candidates:
+        return []
+    identities = [each.identity.delivery for each in candidates]
     keys = [_digest(each.message.message_id) for each in candidates if each.message.message_id]
-    known_keys = _known(db, "thread_keys", "key", keys)
     once = [_once(step, each.identity.mail) for each in candidates for step in each.plan.steps]
-    known_once = _known(db, "deliveries", "once", once)
+    known: set[bytes] = set()
+    parts = (("identities", "identity", identities), ("thread_keys", "key", keys), ("deliveries", "once", once))
+    asked = [part for part in parts if part[2]]
+    query = " UNION ALL ".join(
+        f"SELECT {column} FROM {table} WHERE {column} IN ({','.join('?' * len(values))})"
+        for table, column, values in asked
+    )
+    known.update(row[0] for row in db.execute(query, [value for _, _, values in asked for value in values]))
     plain = []
     for each in candidates:
-        key = _digest(each.message.message_id) if each.message.message_id else None
-        actions = [_once(step, each.identity.mail) for step in each.plan.steps]
-        if each.identity.delivery in known or key in known_keys or not known_once.isdisjoint(actions):
-            continue
-        plain.append(each)
-        known.add(each.identity.delivery)
-        known_once.update(actions)
-        if key is not None:
-            known_keys.add(key)
+        marks = [each.identity.delivery, *(_once(step, each.identity.mail) for step in each.plan.steps)]
+        if each.message.message_id:
+            marks.append(_digest(each.message.message_id))
+        if known.isdisjoint(marks):
+            plain.append(each)
+            known.update(marks)
     return plain
-
-
-def _known(db: sqlite3.Connection, table: str, column: str, values: list[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    for start in range(0, len(values), _MOST_VALUES):
-        part = values[start : start + _MOST_VALUES]
-        marks = ",".join("?" * len(part))
-        found.update(row[0] for row in db.execute(f"SELECT {column} FROM {table} WHERE {column} IN ({marks})", part))
-    return found
 
 
 def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
@@ -107,7 +106,8 @@ def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
         for position, content in enumerate(each.contents):
             _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
         for step in each.plan.steps:
-            deliveries.append((*_delivery_row(step, seq, seq, now), DeliveryState.PENDING, _once(step, each.identity.mail)))
+            once = _once(step, each.identity.mail)
+            deliveries.append((*_delivery_row(step, seq, seq, now), DeliveryState.PENDING, once))
     _insert_rows(db, "messages", messages)
     _insert_rows(db, "contents", contents)
     _insert_rows(db, "identities", identities)
@@ -246,8 +246,8 @@ def _insert_deliveries(db: sqlite3.Connection, new: NewMessage, seq: int, conver
         once = _once(step, mail)
         row = _delivery_row(step, seq, conversation, now)
         done = db.execute(
-            f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, once) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)"
-            " ON CONFLICT (once) DO NOTHING",
+            f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, once)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?) ON CONFLICT (once) DO NOTHING",
             (*row, once),
         ).rowcount
         if not done:
@@ -267,7 +267,8 @@ def _delivery_row(step: Step, seq: int, conversation: int, now: int) -> tuple[An
 
 def _once(step: Step, mail: bytes) -> bytes:
     """One action of one rule acts once for one mail."""
-    return _digest(f"{step.rule}\0{step.action}", mail)
+    # The time that a mail's identity begins with keeps the keys of today together in the index.
+    return mail[:4] + _digest(f"{step.rule}\0{step.action}", mail)
 
 
 def _digest(text: str, more: bytes = b"") -> bytes:

@@ -24,12 +24,13 @@ GroupWork = Callable[[sqlite3.Connection, Sequence[U]], Sequence[T]]
 
 
 class _Ticket:
-    __slots__ = ("done", "error", "items", "result", "turn", "work")
+    __slots__ = ("done", "error", "items", "prepare", "result", "turn", "work")
 
-    def __init__(self, work: Callable[..., Any], items: Sequence[Any] | None) -> None:
+    def __init__(self, work: Callable[..., Any], prepare: Callable[[], Sequence[Any]] | None = None) -> None:
         self.work = work
-        self.items = items
-        """None for work that stands alone."""
+        self.prepare = prepare
+        """Makes the items of grouped work; None for work that stands alone."""
+        self.items: Sequence[Any] = ()
         self.done = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -57,15 +58,17 @@ class Writer:
         Work of other threads may share the transaction; each stands in a savepoint of its own, so that one that raises
         takes nothing of the others with it. Raises what `work` raises, and sqlite3.Error where the commit fails.
         """
-        result: T = self._wait_for(_Ticket(work, None))
+        result: T = self._wait_for(_Ticket(work))
         return result
 
-    def run_grouped(self, work: GroupWork[U, T], items: Sequence[U]) -> Sequence[T]:
+    def run_grouped(self, work: GroupWork[U, T], prepare: Callable[[], Sequence[U]]) -> Sequence[T]:
         """Like `run`, for work that does many items at less cost than one by one: those of all threads are joined.
 
+        `prepare` makes the items. Whichever thread leads calls it for all, before the transaction: threads that take
+        turns at the interpreter and at its caches cost more than the work itself. What it raises is raised here.
         Where joined work raises, the items of each thread are done by themselves, so that only the faulty raise.
         """
-        results: Sequence[T] = self._wait_for(_Ticket(work, items))
+        results: Sequence[T] = self._wait_for(_Ticket(work, prepare))
         return results
 
     def close(self) -> None:
@@ -104,14 +107,20 @@ class Writer:
 
     def _commit(self, batch: list[_Ticket]) -> None:
         db = self._db
+        for ticket in batch:
+            if ticket.prepare is not None:
+                try:
+                    ticket.items = ticket.prepare()
+                except BaseException as error:
+                    ticket.error = error
         fcntl.flock(self._gate, fcntl.LOCK_EX)
         try:
             db.execute("BEGIN IMMEDIATE")
             groups: dict[Any, list[_Ticket]] = {}
             for ticket in batch:
-                if ticket.items is None:
+                if ticket.prepare is None:
                     self._in_savepoint(ticket, partial(ticket.work, db))
-                else:
+                elif ticket.error is None:
                     groups.setdefault(ticket.work, []).append(ticket)
             for work, tickets in groups.items():
                 self._run_group(work, tickets)
@@ -127,13 +136,13 @@ class Writer:
                 ticket.done = True
 
     def _run_group(self, work: Callable[..., Any], tickets: list[_Ticket]) -> None:
-        items = [item for ticket in tickets for item in ticket.items or ()]
-        joined = _Ticket(work, items)
+        items = [item for ticket in tickets for item in ticket.items]
+        joined = _Ticket(work)
         self._in_savepoint(joined, partial(work, self._db, items))
         if joined.error is None:
             results = iter(joined.result)
             for ticket in tickets:
-                ticket.result = [next(results) for _ in ticket.items or ()]
+                ticket.result = [next(results) for _ in ticket.items]
             return
         for ticket in tickets:
             self._in_savepoint(ticket, partial(work, self._db, ticket.items))

@@ -28,8 +28,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from postroom.ingress.base import Ingress, Refusal, Request
+from postroom.ingress.base import Accepted, Ingress, Refusal, Request
 from postroom.receive import Receiver
+from postroom.store.messages import NewMessage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,6 +43,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 """All but POST are answered 405 here: Flask's own answer would name them in Allow."""
 _PIECE = 256 * 1024
 _DRAINED = 256 * 1024 * 1024
+_LARGE = 256 * 1024
 _encode = msgspec.json.Encoder().encode
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -147,10 +149,21 @@ class Inbound:
             kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
             query = _query(environ.get("QUERY_STRING", ""))
             incoming = Request(kind, query, _read(environ["wsgi.input"], size, entry.max_body))
-            accepted = entry.ingress.accept(incoming)
+            accepted = Accepted(())
+
+            def prepare() -> list[NewMessage]:
+                nonlocal accepted
+                accepted = entry.ingress.accept(incoming)
+                return self._receiver.prepare(accepted.mails)
+
+            if len(incoming.body) > _LARGE:
+                # Nobody else's mail waits while a large one is decoded.
+                ready = prepare()
+                stored = self._receiver.store(lambda: ready)
+            else:
+                stored = self._receiver.store(prepare)
             if not accepted.mails:
                 return accepted.answer
-            stored = self._receiver.receive(accepted.mails)
             return {**accepted.answer, "messages": [each.id for each in stored]}
 
 
