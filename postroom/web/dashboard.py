@@ -33,6 +33,8 @@ from postroom.web import auth, display
 Explain = Callable[[int, Message], Trace | None]
 
 _PAGE = 50
+_ALWAYS = ("", "pending", "retrying", "dead", "unmatched")
+"""Filters that are offered even while nothing meets them."""
 _TABS = (
     ("", "All"),
     ("pending", "Under way"),
@@ -84,6 +86,7 @@ def blueprint(
             abort(400, "There is no such page.")
         rows = history.messages(search=search, state=state, before=before, limit=_PAGE + 1)
         base = (public_url or request.url_root).rstrip("/")
+        counts = history.counts()
         return render_template(
             "messages.html",
             rows=rows[:_PAGE],
@@ -91,8 +94,8 @@ def blueprint(
             before=before,
             state=state,
             search=search,
-            tabs=_TABS,
-            counts=history.counts(),
+            tabs=[tab for tab in _TABS if tab[0] in _ALWAYS or tab[0] == state or counts[tab[0]]],
+            counts=counts,
             cap=COUNT_CAP,
             endpoints=[f"{base}/inbound/{name}" for name in ingresses],
         )
