@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("ingest", "delivery")
+NAMES = ("ingest", "delivery", "memory")
 
 
 def main() -> None:

@@ -112,6 +112,8 @@ def main() -> int:
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "131072")
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "131072")
+    # granian brings an allocator of its own (jemalloc), which would keep 90 MB after a few large mails.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0,background_thread:true")
     return supervise([_Child("web server", web_command(host, int(port), target)), _Child("dispatcher", dispatch)])
 
 

@@ -46,7 +46,7 @@ _numbers = itertools.count(1)
 T = TypeVar("T")
 
 
-def until(probe: Callable[[], T], what: str, seconds: float = 15.0) -> T:
+def until(probe: Callable[[], T | None], what: str, seconds: float = 15.0) -> T:
     """The first true value of `probe`, asked every few milliseconds. Fails with `what` was waited for."""
     deadline = time.monotonic() + seconds
     while not (value := probe()):

@@ -182,11 +182,12 @@ def test_every_member_may_be_null_or_absent(house: Instance) -> None:
 
 
 def test_a_message_of_nothing_is_stored(house: Instance) -> None:
-    for empty in (
+    nothing: list[dict[str, Any]] = [
         {},
         dict.fromkeys(FULL["Message"]),
         {name: [] for name in ("To", "Cc", "CustomHeaders", "Attachments")},
-    ):
+    ]
+    for empty in nothing:
         message, _ = house.stored(house.post({"SecretKey": SECRET_KEY, "Message": empty}).message)
         assert message.recipient.address == ""
         assert message.notices

@@ -44,7 +44,7 @@ def big(number: int) -> dict[str, object]:
 
 def fill(instance: Instance) -> tuple[list[str], dict[str, object]]:
     """Posts until mail is refused for want of room; ids of what was accepted, and the first refused document."""
-    accepted = []
+    accepted: list[str] = []
     for number in range(200):
         posted = big(number)
         answer = instance.post(posted)
