@@ -167,7 +167,7 @@ def main() -> int:
         load_rules=load_rules,
         create_dispatcher=create_dispatcher,
         ingress_kinds=INGRESS_KINDS,
-        web_target="app:web",
+        web_target=f"{HERE}/app.py:web",
         folder=HERE,
     )
     return cli.main(house)

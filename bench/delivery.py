@@ -71,7 +71,9 @@ def main() -> None:
         orders.put("report")
         return answers.get()
 
-    hook = f"  hook: {{kind: webhook, url: 'http://127.0.0.1:{port}/', allow_private: true, concurrency: 8, timeout: 10s}}"
+    hook = (
+        f"  hook: {{kind: webhook, url: 'http://127.0.0.1:{port}/', allow_private: true, concurrency: 8, timeout: 10s}}"
+    )
     with postroom(RULES, hook) as whole:
         run(whole.port, requests("/inbound/socketlabs", SECRET, 10_000, 1), seconds=1.0)
         _drain(whole)
@@ -83,15 +85,21 @@ def main() -> None:
         both = (len(arrived()) - before) / (time.perf_counter() - start)
         print(f"end to end, 10 kB documents, one webhook each, {SECONDS:.0f} s at full load")
         print(f"  accepted              {result.rate:8.0f} /s")
-        print(f"  delivered meanwhile   {at_end / result.seconds:8.0f} /s, over all until nothing was owed {both:.0f} /s")
+        print(
+            f"  delivered meanwhile   {at_end / result.seconds:8.0f} /s, over all until nothing was owed {both:.0f} /s"
+        )
 
         sent_at: dict[str, float] = {}
-        steady = run(whole.port, _noted(requests("/inbound/socketlabs", SECRET, 10_000, 3), sent_at), seconds=5.0, rate=200)
+        steady = run(
+            whole.port, _noted(requests("/inbound/socketlabs", SECRET, 10_000, 3), sent_at), seconds=5.0, rate=200
+        )
         _drain(whole)
         now = arrived()
         waits = sorted(now[mark] - at for mark, at in sent_at.items() if mark in now)
         p50, p99 = waits[len(waits) // 2] * 1000, waits[int(len(waits) * 0.99)] * 1000
-        print(f"  receipt to arrival    p50 {p50:.1f} ms, p99 {p99:.1f} ms at {steady.rate:.0f} mails/s (targets 10, 40)")
+        print(
+            f"  receipt to arrival    p50 {p50:.1f} ms, p99 {p99:.1f} ms at {steady.rate:.0f} mails/s (targets 10, 40)"
+        )
         memory = whole.memory()
         print(f"  memory                {sum(memory.values()):8.0f} MB")
     _dispatch_alone(port)
@@ -114,7 +122,9 @@ def _dispatch_alone(port: int) -> None:
             start = time.perf_counter()
             list(pool.map(call, range(1500)))
             rates.append(1500 / (time.perf_counter() - start))
-    paused = f"  hook: {{kind: webhook, url: 'http://127.0.0.1:{port}/', allow_private: true, concurrency: 8, paused: true}}"
+    paused = (
+        f"  hook: {{kind: webhook, url: 'http://127.0.0.1:{port}/', allow_private: true, concurrency: 8, paused: true}}"
+    )
     with postroom(RULES, paused) as whole:
         source = requests("/inbound/socketlabs", SECRET, 10_000, 4)
         while _owed(whole) < BACKLOG:

@@ -36,7 +36,9 @@ def main() -> None:
         idle = whole.memory()
         floors, durable, latencies, failed = [], [], [], 0
         for number in range(ROUNDS):
-            floors.append(run(bare.port, requests("/inbound/socketlabs", SECRET, SIZE, 2 * number + 1), seconds=SECONDS).rate)
+            floors.append(
+                run(bare.port, requests("/inbound/socketlabs", SECRET, SIZE, 2 * number + 1), seconds=SECONDS).rate
+            )
             result = run(whole.port, requests("/inbound/socketlabs", SECRET, SIZE, 2 * number + 2), seconds=SECONDS)
             durable.append(result.rate)
             latencies += result.latencies

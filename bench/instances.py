@@ -88,7 +88,7 @@ def floor() -> Iterator[Running]:
     """Bare Flask on the same server and as many threads: decodes the JSON, compares the secret."""
     with tempfile.TemporaryDirectory(prefix="postroom-bench-") as name:
         port = free_port()
-        command = web_command("127.0.0.1", port, "bench.floor:create")
+        command = web_command("127.0.0.1", port, f"{ROOT}/bench/floor.py:create")
         with _running(command, port, Path(name), "/healthz") as running:
             yield running
 

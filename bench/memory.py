@@ -36,7 +36,9 @@ def _at_once(port: int, count: int, size: int) -> None:
 
     def post(number: int) -> None:
         made = json.loads(document(SECRET, 3000, rng).replace(b"@@ID@@", b"%d.%d" % (size, number)))
-        made["Message"]["Attachments"] = [{"Name": "a.bin", "ContentType": "application/octet-stream", "Content": content}]
+        made["Message"]["Attachments"] = [
+            {"Name": "a.bin", "ContentType": "application/octet-stream", "Content": content}
+        ]
         body = json.dumps(made).encode()
         for _ in range(200):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)

@@ -48,7 +48,7 @@ class House:
     create_dispatcher: Callable[[Config, _Kinds, int | None], Dispatcher]
     ingress_kinds: Mapping[str, type[Ingress]]
     web_target: str
-    """Import path of the WSGI factory."""
+    """File and name of the WSGI factory: `/srv/app.py:web`."""
     folder: Path
     """Where app.py lies."""
 
@@ -120,7 +120,7 @@ def serve(house: House, config_path: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(house.folder), os.environ.get("PYTHONPATH"))))
     dispatch = [sys.executable, str(house.folder / "app.py"), "dispatch", "--config", str(config_path.resolve())]
     # The supervisor takes the place of this process: it only waits, and need not carry what was loaded here.
-    supervisor = [sys.executable, "-m", "postroom.supervise", config.server.host, str(config.server.port)]
+    supervisor = [sys.executable, "-P", "-m", "postroom.supervise", config.server.host, str(config.server.port)]
     os.execv(sys.executable, [*supervisor, house.web_target, *dispatch])
 
 

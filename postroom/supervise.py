@@ -33,15 +33,17 @@ class _Child:
         self.process = subprocess.Popen(self.command, preexec_fn=_end_with_parent)
 
 
-def web_command(listen_host: str, listen_port: int, target: str, threads: int = 16) -> list[str]:
+def web_command(host: str, port: int, target: str, threads: int = 16) -> list[str]:
     """The web server: granian runs the WSGI application that the factory `target` makes, in one process.
+
+    `target` names the file by its whole path (`/srv/app.py:web`): a name alone is looked for in the current folder first.
 
     One process, since SQLite has one writer; threads, since a request mostly waits for the disk.
     """
     options = {
         "--interface": "wsgi",
-        "--host": listen_host,
-        "--port": str(listen_port),
+        "--host": host,
+        "--port": str(port),
         "--http": "1",
         "--workers": "1",
         "--blocking-threads": str(threads),
@@ -49,7 +51,7 @@ def web_command(listen_host: str, listen_port: int, target: str, threads: int = 
         "--log-level": "error",
     }
     words = [word for pair in options.items() for word in pair]
-    return [sys.executable, "-m", "granian", *words, "--no-ws", "--respawn-failed-workers", "--factory", target]
+    return [sys.executable, "-P", "-m", "granian", *words, "--no-ws", "--respawn-failed-workers", "--factory", target]
 
 
 def supervise(children: list[_Child]) -> int:
