@@ -19,9 +19,9 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
-from postroom import cli, doorbell
+from postroom import cli, data_lock, doorbell
 from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
-from postroom.dispatch import Destination, Dispatcher, dispatcher_runs
+from postroom.dispatch import Destination, Dispatcher
 from postroom.exchange import Http
 from postroom.fields import secrets_of
 from postroom.ids import now_ms
@@ -35,7 +35,9 @@ from postroom.store.database import FILE_NAME
 from postroom.store.history import History
 from postroom.store.outbox import retry
 from postroom.store.writer import Writer
+from postroom.supervise import WEB_THREADS
 from postroom.web import auth, dashboard, health, inbound
+from postroom.web.gate import Gate
 
 HERE = Path(__file__).resolve().parent
 
@@ -59,7 +61,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     book = RuleBook(database, field_sets(config, kinds), partial(message_url, config))
     writer = Writer(database, after_commit=partial(doorbell.ring, config.data_dir / doorbell.FILE_NAME))
     receiver = Receiver(writer, book.active)
-    gate = inbound.Gate(config.limits.in_flight, config.data_dir, config.limits.min_free)
+    gate = Gate(config.limits.in_flight, config.data_dir, config.limits.min_free, readers=WEB_THREADS - 16)
     ways_in = {
         name: inbound.Entry(
             ingress=INGRESS_KINDS[way.kind](name, way.options),
@@ -76,7 +78,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         )
         return (
             found
-            if dispatcher_runs(config.data_dir)
+            if data_lock.is_held(config.data_dir)
             else [*found, "the dispatcher is not running: nothing is delivered"]
         )
 

@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-_WORDS = ["printer", "invoice", "crash", "please", "order", "login", "server", "paper", "delivery", "monday", "garden", "account", "version", "error", "attached", "question", "thanks", "meeting", "network", "password", "customer", "room", "screen", "update", "backup", "regards", "fire", "smoke", "ticket", "street"]
+# fmt: off
+_WORDS = (
+    "printer", "invoice", "crash", "please", "order", "login", "server", "paper", "delivery", "monday", "garden",
+    "account", "version", "error", "attached", "question", "thanks", "meeting", "network", "password", "customer",
+    "room", "screen", "update", "backup", "regards", "fire", "smoke", "ticket", "street",
+)
+# fmt: on
 
 
 def words(count: int, rng: random.Random) -> str:
@@ -66,10 +72,8 @@ def requests(path: str, secret: str, size: int, seed: int) -> Iterator[bytes]:
             number += 1
             mark = b"%020d" % number
             length = len(head) + len(mark) + len(tail)
-            yield b"".join((
-                b"POST ", path.encode(), b" HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: ",
-                str(length).encode(), b"\r\n\r\n", head, mark, tail,
-            ))  # fmt: skip
+            head_line = b"POST %b HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n" % path.encode()
+            yield b"".join((head_line, b"Content-Length: %d\r\n\r\n" % length, head, mark, tail))
 
 
 @dataclass

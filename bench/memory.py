@@ -1,4 +1,4 @@
-"""Memory of all processes together: idle, with sixteen documents of 5 MB at once, with one mail of 50 MB, afterwards."""
+"""Memory of all processes together: idle, with 16 documents of 5 MB at once, with one mail of 50 MB, afterwards."""
 
 from __future__ import annotations
 

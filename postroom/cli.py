@@ -20,9 +20,9 @@ from typing import Any
 
 import click
 
-from postroom import __version__, demo, listing, sending
+from postroom import __version__, data_lock, demo, listing, sending
 from postroom.config import Config
-from postroom.dispatch import Dispatcher, hold_data_dir
+from postroom.dispatch import Dispatcher
 from postroom.doorbell import FILE_NAME as BELL_NAME
 from postroom.doorbell import ring
 from postroom.ids import now_ms
@@ -132,7 +132,7 @@ def dispatch(house: House, config_path: Path) -> None:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     config, kinds = house.load_config(config_path)
     try:
-        lock = hold_data_dir(config.data_dir)
+        lock = data_lock.hold(config.data_dir)
     except BlockingIOError:
         raise click.ClickException(f"another dispatcher works on {config.data_dir}") from None
     dispatcher = house.create_dispatcher(config, kinds, os.getppid())
@@ -253,10 +253,12 @@ def show(house: House, config_path: Path, message_id: str, as_json: bool) -> Non
     """One message whole: trace, deliveries, attempts. ID: the message's, or how it begins."""
     config, _ = house.load_config(config_path)
     found = _history(house, config_path)
-    rows = found.messages(search=message_id, limit=2) if len(message_id) < 36 else []
-    if len(rows) > 1:
+    # The search finds ids by their beginning, among other things.
+    rows = found.messages(search=message_id, limit=100) if 4 <= len(message_id) < 36 else []
+    ids = [row.id for row in rows if row.id.startswith(message_id.lower())]
+    if len(ids) > 1:
         raise click.UsageError(f"more than one message begins with {message_id}")
-    detail = found.message(rows[0].id if rows else message_id)
+    detail = found.message(ids[0] if ids else message_id)
     if detail is None:
         raise click.ClickException(f"there is no message {message_id}")
     trace = listing.trace_of(detail, config.data_dir / FILE_NAME)

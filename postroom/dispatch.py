@@ -6,7 +6,6 @@ other. Every decision is in the store before its effect: content before it is se
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import random
@@ -35,7 +34,6 @@ from postroom.store.writer import Work, Writer
 
 log = logging.getLogger("postroom.dispatch")
 
-LOCK_NAME = "dispatcher.lock"
 POLL_SECONDS = 2.0
 """Behind the bell: work that nobody rang for is found this late."""
 _SHORTEST_LEASE = 60.0
@@ -107,31 +105,6 @@ class _Claim:
 
 Render = Callable[[Owed, Step, Message], Content]
 """Renders one step under the message's rule set. Raises ValueError with the reason."""
-
-
-def hold_data_dir(data_dir: Path) -> int:
-    """Takes the lock of the only dispatcher on a data folder; it is held until the process ends.
-
-    Raises BlockingIOError where another dispatcher holds it.
-    """
-    lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return lock
-
-
-def dispatcher_runs(data_dir: Path) -> bool:
-    """True while a dispatcher holds the data folder."""
-    try:
-        lock = os.open(data_dir / LOCK_NAME, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 class LeaseLost(Exception):

@@ -17,6 +17,8 @@ from types import FrameType
 
 GRACE_SECONDS = 40.0
 """How long a child may finish what it is doing; a delivery takes less."""
+WEB_THREADS = 64
+"""Most of them wait for clients; the server makes them as they are needed."""
 _SHORT_LIFE = 5.0
 _PR_SET_PDEATHSIG = 1
 
@@ -33,10 +35,10 @@ class _Child:
         self.process = subprocess.Popen(self.command, preexec_fn=_end_with_parent)
 
 
-def web_command(host: str, port: int, target: str, threads: int = 16) -> list[str]:
+def web_command(host: str, port: int, target: str, threads: int = WEB_THREADS) -> list[str]:
     """The web server: granian runs the WSGI application that the factory `target` makes, in one process.
 
-    `target` names the file by its whole path (`/srv/app.py:web`): a name alone is looked for in the current folder first.
+    `target` names the file by its whole path (`/srv/app.py:web`): a name alone is looked for in the current folder.
 
     One process, since SQLite has one writer; threads, since a request mostly waits for the disk.
     """

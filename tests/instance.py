@@ -32,7 +32,7 @@ SECRET_KEY = "secret-Zq3vJ8mW1xK7"
 VALIDATION_KEY = "validation-Hn5tB2yR9cL4"
 START_SECONDS = 30.0
 TABLES = (
-    "messages", "contents", "blobs", "chunks", "attachments", "identities", "thread_keys", "participants",
+    "messages", "contents", "blobs", "chunks", "attachments", "identities", "thread_keys",
     "deliveries", "attempts", "steps", "items", "events",
 )  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_the_first_rule_of_the_readme_loads_beside_the_shipped_ones(tmp_path: Pa
     path = _initial(tmp_path)
     found, kinds = app.load_config(path)
     rule_set = compile_rules(files, config.field_sets(found, kinds))
-    assert [each.name for each in rule_set.rules][0] == "Job applications"
+    assert next(each.name for each in rule_set.rules) == "Job applications"
 
 
 def test_the_first_destination_of_the_readme_takes_the_place_of_the_file(tmp_path: Path) -> None:

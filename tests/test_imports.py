@@ -28,6 +28,7 @@ ORDER = (
     "postroom.exchange",
     "postroom.integration",
     "postroom.doorbell",
+    "postroom.data_lock",
     "postroom.ingress",
     # what is kept, and what becomes of it
     "postroom.store",

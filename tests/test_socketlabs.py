@@ -404,9 +404,9 @@ def test_more_bytes_than_may_be_in_flight_are_503(start_instance: Start) -> None
     head = f"POST /inbound/socketlabs HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
 
     def hold() -> tuple[socket.socket, Answer] | None:
-        """A request that has sent half of its body, and the answer to one beside it; None where that one was first."""
+        """A request that has sent most of its body, and the answer to one beside it; None where that one was first."""
         slow = socket.create_connection(("127.0.0.1", instance.port), timeout=30)
-        slow.sendall(head.encode() + body[:100_000])
+        slow.sendall(head.encode() + body[:300_000])
         answer = instance.post(document("beside it", text="x" * 300_000))
         if answer.status == 503:
             return slow, answer

@@ -26,9 +26,9 @@ class Request:
     content_type: str
     """Media type in lower case without parameters; empty where the header is missing."""
     query: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
 
-    def take_body(self) -> bytes:
+    def take_body(self) -> bytes | bytearray:
         """The body, which the request then forgets."""
         body, self.body = self.body, b""
         return body

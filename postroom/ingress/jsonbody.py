@@ -19,7 +19,7 @@ _decode = msgspec.json.Decoder().decode
 Scrub = Callable[[str], str]
 
 
-def decode_json(body: bytes) -> tuple[Any, Scrub]:
+def decode_json(body: bytes | bytearray) -> tuple[Any, Scrub]:
     """The document, and what its texts must go through.
 
     Bytes that are no UTF-8 and lone surrogates are accepted: refusing them would lose a real mail.
@@ -36,7 +36,9 @@ def decode_json(body: bytes) -> tuple[Any, Scrub]:
     if not body.strip():
         raise Refusal(400, "the body is empty; a JSON document was expected")
     try:
-        return json.loads(body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")), clean
+        return json.loads(
+            body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff"), strict=False
+        ), clean
     except RecursionError:
         raise Refusal(400, "the JSON is nested too deeply") from None
     except json.JSONDecodeError as error:

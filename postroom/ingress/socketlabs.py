@@ -146,7 +146,7 @@ class SocketLabs(Ingress):
         return Mail(message, encode_json(document.source), tuple(contents))
 
 
-def _form(body: bytes) -> dict[str, Any]:
+def _form(body: bytes | bytearray) -> dict[str, Any]:
     try:
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000))
     except ValueError:

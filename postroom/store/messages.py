@@ -21,7 +21,6 @@ WEAK_IDENTITY_MS = 600_000
 
 _CHUNK = 1_000_000
 _LONGEST_SUBJECT = 1_000
-_MOST_PARTICIPANTS = 50
 _MOST_VALUES = 8_000
 """Bound values in one statement; SQLite takes four times as many."""
 _DELIVERY_COLUMNS = "id, message, conversation, rule, action, destination, extracted, next_at, created_at"
@@ -93,7 +92,7 @@ def _all_new(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[NewMessa
 
 def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
     (seq,) = db.execute("SELECT COALESCE(MAX(seq), 0) FROM messages").fetchone()
-    messages, contents, identities, keys, people, deliveries = [], [], [], [], [], []
+    messages, contents, identities, keys, deliveries = [], [], [], [], []
     for each in new:
         seq += 1
         message, now = each.message, each.message.received_at
@@ -102,7 +101,6 @@ def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
         identities.append((each.identity.delivery, message.id, now, False))
         if message.message_id:
             keys.append((_digest(message.message_id), seq))
-            people += [(seq, address) for address in _participants(message)]
         for position, content in enumerate(each.contents):
             _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
         for step in each.plan.steps:
@@ -112,7 +110,6 @@ def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
     _insert_rows(db, "contents", contents)
     _insert_rows(db, "identities", identities)
     _insert_rows(db, "thread_keys", keys)
-    _insert_rows(db, "participants", people)
     _insert_rows(db, f"deliveries ({_DELIVERY_COLUMNS}, state, once)", deliveries)
 
 
@@ -197,8 +194,9 @@ def _conversation(db: sqlite3.Connection, message: Message) -> int | None:
     sender = message.from_.address.lower() if message.from_ else ""
     for key in message.references + own:
         row = db.execute(
-            "SELECT k.conversation FROM thread_keys k JOIN participants p ON p.conversation = k.conversation"
-            " WHERE k.key = ? AND p.address IN (?, ?) ORDER BY k.conversation LIMIT 1",
+            "SELECT k.conversation FROM thread_keys k JOIN messages m ON m.conversation = k.conversation"
+            " WHERE k.key = ? AND (lower(m.from_address) = ? OR lower(m.recipient) = ?)"
+            " ORDER BY k.conversation LIMIT 1",
             (_digest(key), sender, message.recipient.address.lower()),
         ).fetchone()
         if row is not None:
@@ -213,13 +211,6 @@ def _remember_thread(db: sqlite3.Connection, message: Message, conversation: int
         return
     # The keys that it refers to are remembered too: a reply can overtake the mail that it answers.
     db.executemany("INSERT OR IGNORE INTO thread_keys VALUES (?, ?)", [(_digest(key), conversation) for key in keys])
-    people = [(conversation, address) for address in _participants(message)]
-    db.executemany("INSERT OR IGNORE INTO participants VALUES (?, ?)", people)
-
-
-def _participants(message: Message) -> list[str]:
-    people = [message.recipient, *((message.from_,) if message.from_ else ()), *message.to, *message.cc]
-    return list(dict.fromkeys(each.address.lower() for each in people[:_MOST_PARTICIPANTS] if each.address))
 
 
 def _insert_attachment(db: sqlite3.Connection, seq: int, position: int, sha256: str, content: bytes) -> None:

@@ -39,8 +39,6 @@ CREATE TABLE identities (identity BLOB PRIMARY KEY, message TEXT NOT NULL, at IN
 
 CREATE TABLE thread_keys (key BLOB NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY (key, conversation))
   WITHOUT ROWID;
-CREATE TABLE participants (conversation INTEGER NOT NULL, address TEXT NOT NULL, PRIMARY KEY (conversation, address))
-  WITHOUT ROWID;
 
 CREATE TABLE deliveries (
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, message INTEGER NOT NULL, conversation INTEGER NOT NULL,

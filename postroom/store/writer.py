@@ -24,15 +24,14 @@ GroupWork = Callable[[sqlite3.Connection, Sequence[U]], Sequence[T]]
 
 
 class _Ticket:
-    __slots__ = ("error", "items", "leads", "prepare", "result", "turn", "work")
+    __slots__ = ("done", "error", "items", "prepare", "result", "turn", "work")
 
     def __init__(self, work: Callable[..., Any], prepare: Callable[[], Sequence[Any]] | None = None) -> None:
         self.work = work
         self.prepare = prepare
         """Makes the items of grouped work; None for work that stands alone."""
         self.items: Sequence[Any] = ()
-        self.leads = False
-        """True once its thread makes ready and commits, and so waits for nobody's word."""
+        self.done = False
         self.result: Any = None
         self.error: BaseException | None = None
         # Held until the ticket is committed, or its thread is to lead. A bare lock is the cheapest way to wait.
@@ -50,10 +49,8 @@ class Writer:
         self._gate = os.open(path.with_name(path.name + "-write"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._after_commit = after_commit
         self._waiting: list[_Ticket] = []
-        self._ready: list[_Ticket] = []
         self._led = False
         self._lock = threading.Lock()
-        self._committing = threading.Lock()
 
     def run(self, work: Work[T]) -> T:
         """Runs `work(connection)` in a transaction and returns its result once that is on the disk.
@@ -83,46 +80,39 @@ class Writer:
     def _wait_for(self, ticket: _Ticket) -> Any:
         with self._lock:
             self._waiting.append(ticket)
-            ticket.leads = not self._led
+            leads = not self._led
             self._led = True
-        if not ticket.leads:
+        if not leads:
             ticket.turn.acquire()
-        if ticket.leads:
+        if not ticket.done:
             self._lead(ticket)
         if ticket.error is not None:
             raise ticket.error
         return ticket.result
 
     def _lead(self, own: _Ticket) -> None:
-        """Makes ready all that waits, hands the lead on, and commits: while one batch is flushed, the next is made."""
+        """Commits all that waits, hands the lead on, and only then wakes the others: the next commit begins at once."""
         with self._lock:
             batch, self._waiting = self._waiting, []
+        self._commit(batch)
+        self._after_commit()
+        with self._lock:
+            follower = self._waiting[0] if self._waiting else None
+            self._led = follower is not None
+        if follower is not None:
+            follower.turn.release()
+        for ticket in batch:
+            if ticket is not own:
+                ticket.turn.release()
+
+    def _commit(self, batch: list[_Ticket]) -> None:
+        db = self._db
         for ticket in batch:
             if ticket.prepare is not None:
                 try:
                     ticket.items = ticket.prepare()
                 except BaseException as error:
                     ticket.error = error
-        with self._lock:
-            self._ready += batch
-            follower = self._waiting[0] if self._waiting else None
-            self._led = follower is not None
-        if follower is not None:
-            follower.leads = True
-            follower.turn.release()
-        with self._committing:
-            with self._lock:
-                ready, self._ready = self._ready, []
-            # Empty where the thread before took this batch along.
-            if ready:
-                self._commit(ready)
-        for ticket in ready:
-            if not ticket.leads:
-                ticket.turn.release()
-        self._after_commit()
-
-    def _commit(self, batch: list[_Ticket]) -> None:
-        db = self._db
         fcntl.flock(self._gate, fcntl.LOCK_EX)
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -142,6 +132,8 @@ class Writer:
                 db.execute("ROLLBACK")
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
+            for ticket in batch:
+                ticket.done = True
 
     def _run_group(self, work: Callable[..., Any], tickets: list[_Ticket]) -> None:
         items = [item for ticket in tickets for item in ticket.items]

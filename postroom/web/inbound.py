@@ -14,15 +14,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
 import sqlite3
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -31,6 +26,7 @@ import msgspec
 from postroom.ingress.base import Accepted, Ingress, Refusal, Request
 from postroom.receive import Receiver
 from postroom.store.messages import NewMessage
+from postroom.web.gate import PIECE, Gate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,9 +37,7 @@ PREFIX = "/inbound/"
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 """All but POST are answered 405 here: Flask's own answer would name them in Allow."""
-_PIECE = 256 * 1024
 _DRAINED = 256 * 1024 * 1024
-_LARGE = 256 * 1024
 _encode = msgspec.json.Encoder().encode
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -55,42 +49,6 @@ class Entry:
     ingress: Ingress
     max_body: int
     networks: tuple[_Network, ...] = ()
-
-
-class Gate:
-    """Bounds the bytes of bodies in memory, and stops before the disk is full."""
-
-    def __init__(self, in_flight: int, data_dir: Path, min_free: int) -> None:
-        self._limit = in_flight
-        self._data_dir = data_dir
-        self._min_free = min_free
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._looked_at = 0.0
-        self._free = 0
-
-    @contextmanager
-    def passing(self, size: int) -> Iterator[None]:
-        """Holds room for a body. A body larger than the limit passes alone. Raises Refusal(503) where there is none."""
-        if self.disk_low():
-            raise Refusal(503, "the disk is nearly full")
-        with self._lock:
-            if self._bytes and self._bytes + size > self._limit:
-                raise Refusal(503, "too much mail is under way")
-            self._bytes += size
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._bytes -= size
-
-    def disk_low(self) -> bool:
-        """True where less than `min_free` bytes are free; looked at once a second at most."""
-        now = time.monotonic()
-        if now - self._looked_at > 1.0:
-            state = os.statvfs(self._data_dir)
-            self._free, self._looked_at = state.f_bavail * state.f_frsize, now
-        return self._free < self._min_free
 
 
 class Inbound:
@@ -145,10 +103,10 @@ class Inbound:
         size = _content_length(environ)
         if size is not None and size > entry.max_body:
             raise Refusal(413, f"the body is larger than {entry.max_body} bytes")
-        with self._gate.passing(entry.max_body if size is None else size):
+        with self._gate.passing() as passage:
             kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
             query = _query(environ.get("QUERY_STRING", ""))
-            incoming = Request(kind, query, _read(environ["wsgi.input"], size, entry.max_body))
+            incoming = Request(kind, query, passage.read(environ["wsgi.input"], size, entry.max_body))
             accepted = Accepted(())
 
             def prepare() -> list[NewMessage]:
@@ -156,7 +114,7 @@ class Inbound:
                 accepted = entry.ingress.accept(incoming)
                 return self._receiver.prepare(accepted.mails)
 
-            if len(incoming.body) > _LARGE:
+            if len(incoming.body) > PIECE:
                 # Nobody else's mail waits while a large one is decoded.
                 ready = prepare()
                 stored = self._receiver.store(lambda: ready)
@@ -195,28 +153,11 @@ def _allowed(address: str | None, networks: tuple[_Network, ...]) -> bool:
     return any(client in network for network in networks)
 
 
-def _read(stream: InputStream, size: int | None, limit: int) -> bytes:
-    """The body, read once. Raises Refusal(413) past the limit and Refusal(400) where the connection ended early."""
-    if size is not None:
-        body = stream.read(size) if size else b""
-        if len(body) < size:
-            raise Refusal(400, "the body ended before its Content-Length")
-        return body
-    pieces: list[bytes] = []
-    total = 0
-    while piece := stream.read(_PIECE):
-        total += len(piece)
-        if total > limit:
-            raise Refusal(413, f"the body is larger than {limit} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 def _drain(stream: InputStream) -> None:
     """Reads on what the client still sends, within bounds: one that is cut off while sending never sees the reason."""
     left = _DRAINED
     try:
-        while left > 0 and (piece := stream.read(_PIECE)):
+        while left > 0 and (piece := stream.read(PIECE)):
             left -= len(piece)
     except (OSError, RuntimeError, ValueError):
         pass  # The client is gone: nobody waits for the reason.

@@ -1,4 +1,4 @@
-"""The whole way: a provider's document becomes an issue in a real Redmine, its reply a comment, and the dashboard links."""
+"""The whole way: a document becomes an issue in a real Redmine, its reply a comment; the pages link to it."""
 
 from __future__ import annotations
 
@@ -64,4 +64,3 @@ def test_a_mail_becomes_an_issue_and_its_reply_a_comment(
         page = pages.get(f"{base}/messages/{message}", timeout=20)
         assert page.status_code == 200
         assert f'href="{redmine.url}/issues/{made["reference"]}' in page.text
-
