@@ -417,7 +417,7 @@ def test_more_bytes_than_may_be_in_flight_are_503(start_instance: Start) -> None
     with slow:
         assert int(answer.headers["retry-after"]) > 0
         assert instance.post(document("a small one")).message, "there is room for a small one"
-        slow.sendall(body[100_000:])
+        slow.sendall(body[300_000:])
         assert b" 200 " in slow.makefile("rb").readline()
     subjects = [row["subject"] for row in instance.rows("SELECT subject FROM messages")]
     assert subjects.count("the slow one") == 1

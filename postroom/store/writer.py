@@ -18,18 +18,22 @@ from postroom.store.database import connect
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
 Work = Callable[[sqlite3.Connection], T]
 GroupWork = Callable[[sqlite3.Connection, Sequence[U]], Sequence[T]]
 """Work on several items at once, with a result for each. Raises where one of them cannot be done."""
+Make = Callable[[Sequence[V]], Sequence[Sequence[U] | BaseException]]
+"""Makes the items of several threads; an exception in place of items goes to the thread it belongs to. Never raises."""
 
 
 class _Ticket:
-    __slots__ = ("done", "error", "items", "prepare", "result", "turn", "work")
+    __slots__ = ("done", "error", "items", "make", "raw", "result", "turn", "work")
 
-    def __init__(self, work: Callable[..., Any], prepare: Callable[[], Sequence[Any]] | None = None) -> None:
+    def __init__(self, work: Callable[..., Any], make: Make[Any, Any] | None = None, raw: Any = None) -> None:
         self.work = work
-        self.prepare = prepare
+        self.make = make
         """Makes the items of grouped work; None for work that stands alone."""
+        self.raw = raw
         self.items: Sequence[Any] = ()
         self.done = False
         self.result: Any = None
@@ -61,14 +65,16 @@ class Writer:
         result: T = self._wait_for(_Ticket(work))
         return result
 
-    def run_grouped(self, work: GroupWork[U, T], prepare: Callable[[], Sequence[U]]) -> Sequence[T]:
+    def run_grouped(self, work: GroupWork[U, T], make: Make[V, U], raw: V) -> Sequence[T]:
         """Like `run`, for work that does many items at less cost than one by one: those of all threads are joined.
 
-        `prepare` makes the items. Whichever thread leads calls it for all, before the transaction: threads that take
-        turns at the interpreter and at its caches cost more than the work itself. What it raises is raised here.
-        Where joined work raises, the items of each thread are done by themselves, so that only the faulty raise.
+        `make` makes the items of `raw`, in whichever thread leads and for all threads at once, before the transaction:
+        threads that take turns at the interpreter, and at the processor's caches, cost more than the work itself.
+        What it answers for `raw` instead of items is raised here. Where joined work raises, the items of each thread
+        are done by themselves, so that only the faulty raise.
         """
-        results: Sequence[T] = self._wait_for(_Ticket(work, prepare))
+        ticket = _Ticket(work, make, raw)
+        results: Sequence[T] = self._wait_for(ticket)
         return results
 
     def close(self) -> None:
@@ -107,18 +113,13 @@ class Writer:
 
     def _commit(self, batch: list[_Ticket]) -> None:
         db = self._db
-        for ticket in batch:
-            if ticket.prepare is not None:
-                try:
-                    ticket.items = ticket.prepare()
-                except BaseException as error:
-                    ticket.error = error
+        self._make_items(batch)
         fcntl.flock(self._gate, fcntl.LOCK_EX)
         try:
             db.execute("BEGIN IMMEDIATE")
             groups: dict[Any, list[_Ticket]] = {}
             for ticket in batch:
-                if ticket.prepare is None:
+                if ticket.make is None:
                     self._in_savepoint(ticket, partial(ticket.work, db))
                 elif ticket.error is None:
                     groups.setdefault(ticket.work, []).append(ticket)
@@ -134,6 +135,18 @@ class Writer:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
             for ticket in batch:
                 ticket.done = True
+
+    def _make_items(self, batch: list[_Ticket]) -> None:
+        by_maker: dict[Any, list[_Ticket]] = {}
+        for ticket in batch:
+            if ticket.make is not None:
+                by_maker.setdefault(ticket.make, []).append(ticket)
+        for make, tickets in by_maker.items():
+            for ticket, made in zip(tickets, make([each.raw for each in tickets]), strict=True):
+                if isinstance(made, BaseException):
+                    ticket.error = made
+                else:
+                    ticket.items = made
 
     def _run_group(self, work: Callable[..., Any], tickets: list[_Ticket]) -> None:
         items = [item for ticket in tickets for item in ticket.items]

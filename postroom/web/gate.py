@@ -1,4 +1,4 @@
-"""What keeps bodies from filling memory, threads or the disk: past a limit it is 503, and the mail comes again later."""
+"""What keeps bodies from filling memory, threads or the disk: past a limit it is 503, and the mail comes again."""
 
 from __future__ import annotations
 

@@ -23,9 +23,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from postroom.ingress.base import Accepted, Ingress, Refusal, Request
+from postroom.ingress.base import Accepted, Ingress, Mail, Refusal, Request
 from postroom.receive import Receiver
-from postroom.store.messages import NewMessage
 from postroom.web.gate import PIECE, Gate
 
 if TYPE_CHECKING:
@@ -107,19 +106,15 @@ class Inbound:
             kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
             query = _query(environ.get("QUERY_STRING", ""))
             incoming = Request(kind, query, passage.read(environ["wsgi.input"], size, entry.max_body))
+            large = len(incoming.body) > PIECE
             accepted = Accepted(())
 
-            def prepare() -> list[NewMessage]:
+            def accept() -> tuple[Mail, ...]:
                 nonlocal accepted
                 accepted = entry.ingress.accept(incoming)
-                return self._receiver.prepare(accepted.mails)
+                return accepted.mails
 
-            if len(incoming.body) > PIECE:
-                # Nobody else's mail waits while a large one is decoded.
-                ready = prepare()
-                stored = self._receiver.store(lambda: ready)
-            else:
-                stored = self._receiver.store(prepare)
+            stored = self._receiver.receive(accept, large=large)
             if not accepted.mails:
                 return accepted.answer
             return {**accepted.answer, "messages": [each.id for each in stored]}
