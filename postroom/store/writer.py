@@ -100,28 +100,34 @@ class Writer:
         """Commits all that waits, hands the lead on, and only then wakes the others: the next commit begins at once."""
         with self._lock:
             batch, self._waiting = self._waiting, []
-        self._commit(batch)
-        self._after_commit()
-        with self._lock:
-            follower = self._waiting[0] if self._waiting else None
-            self._led = follower is not None
-        if follower is not None:
-            follower.turn.release()
-        for ticket in batch:
-            if ticket is not own:
-                ticket.turn.release()
+        try:
+            self._commit(batch)
+            self._after_commit()
+        finally:
+            # Whatever happened: nobody may wait for a lead that is gone.
+            with self._lock:
+                follower = self._waiting[0] if self._waiting else None
+                self._led = follower is not None
+            if follower is not None:
+                follower.turn.release()
+            for ticket in batch:
+                if ticket is not own:
+                    ticket.turn.release()
 
     def _commit(self, batch: list[_Ticket]) -> None:
         db = self._db
-        self._make_items(batch)
-        fcntl.flock(self._gate, fcntl.LOCK_EX)
         try:
+            self._make_items(batch)
+            left = [ticket for ticket in batch if ticket.error is None]
+            if not left:
+                return
+            fcntl.flock(self._gate, fcntl.LOCK_EX)
             db.execute("BEGIN IMMEDIATE")
             groups: dict[Any, list[_Ticket]] = {}
-            for ticket in batch:
+            for ticket in left:
                 if ticket.make is None:
                     self._in_savepoint(ticket, partial(ticket.work, db))
-                elif ticket.error is None:
+                else:
                     groups.setdefault(ticket.work, []).append(ticket)
             for work, tickets in groups.items():
                 self._run_group(work, tickets)
