@@ -45,7 +45,7 @@ $(VENV)/bin/python:
 $(VENV)/ready: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing what Postroom needs into $(VENV) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/dev: requirements-dev.lock $(VENV)/ready
