@@ -21,7 +21,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import integrations
 from postroom import cli, data_lock, doorbell
 from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
-from postroom.dispatch import Destination, Dispatcher
+from postroom.destination import Destination
+from postroom.dispatch import Dispatcher
 from postroom.exchange import Http
 from postroom.fields import secrets_of
 from postroom.ids import now_ms

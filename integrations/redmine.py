@@ -75,12 +75,12 @@ class Redmine(Integration):
         """The issue that holds the marker: in its description, or for a comment in one of its notes."""
         parameters: dict[str, str | int] = {"q": job.marker, "issues": 1, "limit": 10}
         results = _rows(self._get("/search.json", parameters), "results")
-        if job.item is not None:
-            wanted = _number(job.item)
-            return self._receipt(wanted) if any(str(row.get("id")) == wanted for row in results) else None
         # Others may quote the marker later: the oldest is the one that was made with it.
         made = [int(row["id"]) for row in results if job.marker in str(row.get("description"))]
-        return self._receipt(str(min(made))) if made else None
+        if made:
+            return self._receipt(str(min(made)))
+        wanted = _number(job.item) if job.item is not None else None
+        return self._receipt(wanted) if wanted and any(str(row.get("id")) == wanted for row in results) else None
 
     def _create(self, job: Job) -> Receipt:
         issue = self._attributes(job.content.fields)
@@ -110,7 +110,9 @@ class Redmine(Integration):
         url = f"{self._url}/issues/{number}.json"
         answer = self.http.put(url, json={"issue": issue}, headers=self._headers, expect=(200, 204, 404, 409, 422))
         if answer.status == 404:
-            raise answer.error(f"issue {number} is gone from Redmine, or hidden from this user", permanent=True)
+            error = answer.error(f"issue {number} is gone from Redmine, or hidden from this user")
+            error.item_gone = True
+            raise error
         if answer.status == 409:
             raise answer.error(f"issue {number} was being changed by someone else")
         if answer.status == 422:

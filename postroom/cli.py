@@ -62,6 +62,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 def main(house: House) -> int:
     """Runs the command line and returns the exit code."""
+    # Mail and password hashes are for their owner only, wherever the folder came from.
+    os.umask(0o077)
     try:
         code = _cli.main(obj=house, prog_name="postroom", standalone_mode=False)
         return int(code or 0)

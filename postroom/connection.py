@@ -96,8 +96,9 @@ class Watcher:
                 for exchange in [exchange for exchange in self._live if exchange.ends <= now]:
                     self._live.discard(exchange)
                     exchange.expired = True
-                    if exchange.sock is not None:
-                        _shut(exchange.sock)
+                    # Read once: the thread that owns the exchange may take it away meanwhile.
+                    if (sock := exchange.sock) is not None:
+                        _shut(sock)
                 self._wakes = min((exchange.ends for exchange in self._live), default=math.inf)
                 self._changed.wait(None if self._wakes == math.inf else max(0.0, self._wakes - time.monotonic()))
 
@@ -106,7 +107,7 @@ def _shut(sock: socket.socket) -> None:
     try:
         # Not the method of SSLSocket: that one drops the encryption under the thread that is reading.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
+    except (OSError, ValueError):
         pass
 
 

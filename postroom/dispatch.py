@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from postroom.destination import Destination
 from postroom.doorbell import Bell
-from postroom.fields import Rate
 from postroom.ids import now_ms
-from postroom.integration import DeliveryError, Guarantee, Integration, Job, JobAttachment, Receipt
+from postroom.integration import DeliveryError, Guarantee, Job, JobAttachment, Receipt
 from postroom.message import Attachment, Message
 from postroom.plan import Content, Step
 from postroom.store import outbox
@@ -36,67 +36,18 @@ log = logging.getLogger("postroom.dispatch")
 
 POLL_SECONDS = 2.0
 """Behind the bell: work that nobody rang for is found this late."""
-_SHORTEST_LEASE = 60.0
-_LONGEST_WAIT = 86_400.0
 _ANSWER = 2_000
 _SEARCHED = (Guarantee.CONSISTENT_SEARCH, Guarantee.LAGGING_SEARCH)
-
-
-@dataclass(slots=True)
-class Destination:
-    """One configured way out with what the dispatcher must know of it. Times are seconds."""
-
-    integration: Integration
-    timeout: float = 15.0
-    concurrency: int = 4
-    rate: Rate | None = None
-    paused: bool = False
-    retry: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18000, 36000, 36000)
-    under_way: int = 0
-    _tokens: float = field(default=0.0, init=False)
-    _filled_at: float = field(default=0.0, init=False)
-
-    @property
-    def name(self) -> str:
-        return self.integration.name
-
-    @property
-    def lease(self) -> float:
-        """Seconds until a claim is taken for lost. One exchange takes less than half of it; each step renews it."""
-        return max(_SHORTEST_LEASE, 4 * self.timeout)
-
-    def allowance(self) -> int:
-        """How many deliveries the rate allows now."""
-        if self.rate is None:
-            return 1_000_000
-        now = time.monotonic()
-        grown = (now - self._filled_at) * self.rate.count / self.rate.seconds
-        self._tokens = float(self.rate.count) if not self._filled_at else min(self.rate.count, self._tokens + grown)
-        self._filled_at = now
-        return int(self._tokens)
-
-    def spend(self, count: int) -> None:
-        """Takes deliveries off what the rate allows."""
-        self._tokens -= count
-
-    def pause_after(self, failures: int, wish: float | None) -> float | None:
-        """Seconds until the next attempt after so many failures; None where all attempts are used.
-
-        The destination's own wish (Retry-After) can only make the pause longer, and not without bound.
-        """
-        if failures >= len(self.retry):
-            return None
-        pause = self.retry[failures] * random.uniform(1.0, 1.2)
-        return max(pause, min(wish or 0.0, _LONGEST_WAIT))
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     owed: Owed
     destination: Destination
-    message: Message
+    message: Message | None
     content: Content | None
     """None where it could not be rendered: `fault` says why."""
+    frozen: bytes | None
     fault: str
     steps: dict[str, str]
     item: Receipt | None
@@ -136,6 +87,7 @@ class Dispatcher:
         self._writer = Writer(database)
         self._reads = connect(database, read_only=True)
         self._local = threading.local()
+        self._under_way: set[int] = set()
         self._stopping = False
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(workers + len(self._destinations), thread_name_prefix="deliver")
@@ -147,7 +99,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """Delivers until stopped. The caller must hold the only dispatcher's lock on the data folder."""
-        freed = self._writer.run(lambda db: outbox.reap(db, now_ms(), all_leases=True))
+        freed = self._reap(2**62)
         if freed:
             log.warning("%d deliveries were under way when the program last ended; each is looked for first", freed)
         reaped_at = time.monotonic()
@@ -158,7 +110,7 @@ class Dispatcher:
             try:
                 if time.monotonic() - reaped_at > 10:
                     reaped_at = time.monotonic()
-                    self._writer.run(lambda db: outbox.reap(db, now_ms(), all_leases=False))
+                    self._reap(now_ms())
                 self._start(self._claim())
                 pause = self._pause()
             except sqlite3.Error as error:
@@ -168,6 +120,13 @@ class Dispatcher:
             self._bell.wait(pause)
         self._pool.shutdown(wait=True)
         self._writer.close()
+
+    def _reap(self, until: int) -> int:
+        rounds = {each.name: len(each.retry) for each in self._destinations}
+        with self._lock:
+            # What a thread here still works on is not lost, however long it takes.
+            alive = frozenset(self._under_way)
+        return self._writer.run(lambda db: outbox.reap(db, now_ms(), until=until, alive=alive, rounds=rounds))
 
     def _claim(self) -> list[_Claim]:
         """Takes what is due, as much as every destination's limits allow, in one short transaction."""
@@ -190,34 +149,41 @@ class Dispatcher:
             taken = []
             for each in candidates:
                 until = now_ms() + int(each.destination.lease * 1000)
-                frozen = each.owed.content
-                if frozen is None and each.content is not None:
-                    frozen = pack_content(each.content)
-                if outbox.claim(db, each.owed, frozen, each.lease, until):
+                if outbox.claim(db, each.owed, each.frozen, each.lease, until):
                     taken.append(each)
             return taken
 
         return self._writer.run(take)
 
     def _prepare(self, owed: Owed, destination: Destination) -> _Claim:
-        row = self._reads.execute("SELECT data FROM contents WHERE message = ?", (owed.message,)).fetchone()
-        message, _ = unpack(row[0])
+        message: Message | None = None
         content: Content | None = None
+        frozen = owed.content
         fault = ""
-        if owed.content is not None:
-            content = unpack_content(owed.content)
-        else:
-            step = Step(owed.rule, owed.action, owed.destination, owed.values)
-            try:
-                content = self._render(owed, step, message)
-            except ValueError as error:
-                fault = str(error)
+        try:
+            row = self._reads.execute("SELECT data FROM contents WHERE message = ?", (owed.message,)).fetchone()
+            message, _ = unpack(row[0])
+            if frozen is not None:
+                content = unpack_content(frozen)
+            else:
+                step = Step(owed.rule, owed.action, owed.destination, owed.values)
+                rendered = self._render(owed, step, message)
+                frozen, content = pack_content(rendered), rendered
+        except sqlite3.Error:
+            raise
+        except ValueError as error:
+            fault = str(error)
+        except Exception as error:
+            # Whatever a mail makes of a rule, it may cost its own delivery only.
+            log.exception("the content of delivery %s could not be made", owed.id)
+            fault = f"the content could not be made ({type(error).__name__})"
         item = outbox.item_of(self._reads, owed.conversation, owed.destination)
         return _Claim(
             owed=owed,
             destination=destination,
             message=message,
             content=content,
+            frozen=frozen,
             fault=fault,
             steps=outbox.steps_of(self._reads, owed.seq) if owed.attempt > 1 else {},
             item=Receipt(*item) if item and destination.integration.makes_items else None,
@@ -228,6 +194,7 @@ class Dispatcher:
         for claim in claims:
             with self._lock:
                 claim.destination.under_way += 1
+                self._under_way.add(claim.owed.seq)
             claim.destination.spend(1)
             self._pool.submit(self._attempt, claim, time.monotonic() + claim.destination.lease)
 
@@ -249,12 +216,13 @@ class Dispatcher:
             self._try(claim)
         except LeaseLost:
             log.warning("delivery %s to %s took longer than its lease", claim.owed.id, claim.destination.name)
-        except sqlite3.Error as error:
+        except Exception:
             # The lease runs out, and the next attempt looks for what this one made.
-            log.error("the result of delivery %s could not be recorded: %s", claim.owed.id, error)
+            log.exception("what became of delivery %s could not be recorded", claim.owed.id)
         finally:
             with self._lock:
                 claim.destination.under_way -= 1
+                self._under_way.discard(claim.owed.seq)
             self._bell.press()
 
     def _try(self, claim: _Claim) -> None:
@@ -278,7 +246,8 @@ class Dispatcher:
             self._record_failure(claim, error, started_at, took)
 
     def _deliver(self, claim: _Claim) -> Receipt:
-        if claim.content is None:
+        message = claim.message
+        if claim.content is None or message is None:
             raise DeliveryError(claim.fault, permanent=True)
         integration, owed = claim.destination.integration, claim.owed
         steps = dict(claim.steps)
@@ -301,11 +270,11 @@ class Dispatcher:
         job = Job(
             key=owed.id,
             content=claim.content,
-            message=claim.message,
-            message_url=self._message_url(claim.message.id),
+            message=message,
+            message_url=self._message_url(message.id),
             rule=owed.rule,
             attachments=tuple(
-                self._attachment(claim.message.attachments[position]) for position in claim.content.attachments
+                self._attachment(message.attachments[position]) for position in claim.content.attachments
             ),
             item=claim.item,
             attempt=owed.attempt,
@@ -316,8 +285,16 @@ class Dispatcher:
         if owed.uncertain and integration.guarantee in _SEARCHED and step not in steps:
             found = integration.find(job)
             if found is not None:
+                if claim.item is not None and found.reference != claim.item.reference:
+                    # An earlier attempt made an item of its own, before the conversation had this one.
+                    return found
                 record(step, found.reference or "")
-        return integration.deliver(job)
+        receipt = integration.deliver(job)
+        if not isinstance(receipt, Receipt) or not all(
+            isinstance(each, str | None) for each in (receipt.reference, receipt.url)
+        ):
+            raise DeliveryError(f"the integration '{integration.kind}' gave no receipt", unknown=True)
+        return receipt
 
     def _attachment(self, info: Attachment) -> JobAttachment:
         def stream() -> Iterator[bytes]:
@@ -352,11 +329,24 @@ class Dispatcher:
         attempt = Attempt(
             claim.owed.attempt, started_at, took, result, error.status, error.reason, error.answer[:_ANSWER] or None
         )
+        gone = error.item_gone and claim.item is not None
         pause = None if error.permanent else claim.destination.pause_after(claim.owed.tries + 1, error.retry_after)
+        if gone and pause is not None:
+            pause = 0.0  # What it was to comment on is no more: the next attempt makes an item.
         retry_at = None if pause is None else now_ms() + int(pause * 1000)
         log.info("delivery %s to %s: %s", claim.owed.id, claim.destination.name, error.reason)
         self._record(
-            claim, lambda db: outbox.failed(db, claim.owed, claim.lease, attempt, retry_at=retry_at, now=now_ms())
+            claim,
+            lambda db: outbox.failed(
+                db,
+                claim.owed,
+                claim.lease,
+                attempt,
+                retry_at=retry_at,
+                opens_item=claim.destination.integration.makes_items,
+                item_gone=gone,
+                now=now_ms(),
+            ),
         )
 
     def _record(self, claim: _Claim, work: Work[bool]) -> None:

@@ -40,6 +40,7 @@ class DeliveryError(Exception):
       marker before anything is made again.
     - neither: it did not happen, and may succeed later.
 
+    `item_gone` says that the item to comment on is no more: it is forgotten, and the next attempt makes one.
     `retry_after` is the target's own wish in seconds. `status` and `answer` are kept with the attempt. No secret may
     stand in any of them.
     """
@@ -53,6 +54,7 @@ class DeliveryError(Exception):
         unknown: bool = False,
         status: int | None = None,
         answer: str = "",
+        item_gone: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -61,6 +63,7 @@ class DeliveryError(Exception):
         self.unknown = unknown
         self.status = status
         self.answer = answer
+        self.item_gone = item_gone
 
 
 @dataclass(frozen=True, slots=True)

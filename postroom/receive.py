@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from postroom.identity import identify
@@ -14,6 +15,9 @@ from postroom.store.writer import Writer
 
 Accept = Callable[[], Sequence[Mail]]
 """Authenticates and parses one request. Raises ingress.base.Refusal."""
+
+
+log = logging.getLogger("postroom.receive")
 
 
 class Receiver:
@@ -48,6 +52,7 @@ class Receiver:
             ready = iter(self._route(everything))
             return [each if isinstance(each, BaseException) else [next(ready) for _ in each] for each in accepted]
         except Exception:
+            log.exception("mails could not be made ready together")
             return [each if isinstance(each, BaseException) else self._route_alone(each) for each in accepted]
 
     def _route_alone(self, mails: Sequence[Mail]) -> Sequence[NewMessage] | BaseException:
@@ -60,9 +65,18 @@ class Receiver:
         # Step by step for all mails, not mail by mail: the code of a step stays in the processor's cache.
         evaluate, rule_set = self._active()
         identities = [identify(mail.message) for mail in mails]
-        plans = [evaluate(mail.message) for mail in mails]
+        plans = [_plan(evaluate, mail.message) for mail in mails]
         blocks = [pack(mail.message, mail.payload) for mail in mails]
         return [
             NewMessage(mail.message, identity, block, mail.contents, plan, rule_set)
             for mail, identity, plan, block in zip(mails, identities, plans, blocks, strict=True)
         ]
+
+
+def _plan(evaluate: Callable[[Message], Plan], message: Message) -> Plan:
+    try:
+        return evaluate(message)
+    except Exception:
+        # A fault of ours must not lose the mail: it waits for a person as unmatched.
+        log.exception("the rules could not be evaluated for message %s", message.id)
+        return Plan()

@@ -49,14 +49,17 @@ class RuleBook:
     def rule_set(self, seq: int) -> RuleSet:
         """A rule set that was active once. Raises KeyError where there is none of that number."""
         with self._lock:
-            if (found := self._sets.get(seq)) is None:
-                # Destinations may have changed since: what was good then is not checked again.
-                found = compile_rules(files_of(self._connection(), seq), None)
-                self._sets[seq] = found
-                while len(self._sets) > _KEPT:
-                    self._sets.popitem(last=False)
-            self._sets.move_to_end(seq)
-            return found
+            if (found := self._sets.get(seq)) is not None:
+                self._sets.move_to_end(seq)
+                return found
+            files = files_of(self._connection(), seq)
+        # Outside the lock, for it takes long. Destinations may have changed: what was good then is not checked again.
+        found = compile_rules(files, None)
+        with self._lock:
+            self._sets[seq] = found
+            while len(self._sets) > _KEPT:
+                self._sets.popitem(last=False)
+        return found
 
     def explain(self, seq: int, message: Message) -> Trace | None:
         """Why each rule did or did not match; None where the rule set is no longer there."""

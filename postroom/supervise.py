@@ -27,8 +27,13 @@ _PR_SET_PDEATHSIG = 1
 class _Child:
     name: str
     command: list[str]
+    may_fail: bool = False
+    """Whether the others go on without it: mail is taken in while nothing can be delivered."""
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
+    failures: int = 0
+    """How often it ended soon after its start, in a row."""
+    lived: bool = False
 
     def start(self) -> None:
         self.started = time.monotonic()
@@ -67,24 +72,25 @@ def supervise(children: list[_Child]) -> int:
     signal.signal(signal.SIGINT, stop)
     for child in children:
         child.start()
-    failures = 0
     while not stopping.wait(0.2):
         for child in children:
-            if child.process is None or child.process.poll() is None:
+            if child.process is None:
+                if time.monotonic() > child.started:
+                    child.start()
+                continue
+            child.lived = child.lived or time.monotonic() - child.started > _SHORT_LIFE
+            if child.process.poll() is None:
                 continue
             code = child.process.returncode
             print(f"postroom: the {child.name} ended (status {code}); starting it again", file=sys.stderr, flush=True)
-            if time.monotonic() - child.started < _SHORT_LIFE:
-                failures += 1
-                if failures >= 5:
-                    print(f"postroom: the {child.name} cannot be started; giving up", file=sys.stderr, flush=True)
-                    _end(children)
-                    return 1
-                stopping.wait(min(0.5 * 2**failures, 10))
-            else:
-                failures = 0
-            if not stopping.is_set():
-                child.start()
+            child.failures = child.failures + 1 if time.monotonic() - child.started < _SHORT_LIFE else 0
+            if child.failures >= 5 and not child.lived and not child.may_fail:
+                print(f"postroom: the {child.name} cannot be started; giving up", file=sys.stderr, flush=True)
+                _end(children)
+                return 1
+            # The next start, after a pause that grows; the others are looked after meanwhile.
+            child.process = None
+            child.started = time.monotonic() + (min(0.5 * 2**child.failures, 30) if child.failures else 0)
     _end(children)
     return 0
 
@@ -118,7 +124,9 @@ def main() -> int:
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "131072")
     # granian brings an allocator of its own (jemalloc), which would keep 90 MB after a few large mails.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0,background_thread:true")
-    return supervise([_Child("web server", web_command(host, int(port), target)), _Child("dispatcher", dispatch)])
+    return supervise(
+        [_Child("web server", web_command(host, int(port), target)), _Child("dispatcher", dispatch, may_fail=True)]
+    )
 
 
 if __name__ == "__main__":

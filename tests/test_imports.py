@@ -34,6 +34,7 @@ ORDER = (
     "postroom.store",
     "postroom.receive",
     "postroom.rulebook",
+    "postroom.destination",
     "postroom.dispatch",
     # what people see and use
     "postroom.web",

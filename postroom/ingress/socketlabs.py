@@ -118,6 +118,12 @@ class SocketLabs(Ingress):
         size = sum(len(part.encode()) for part in (subject or "", text or "", html or ""))
         size += sum(len(name) + len(value) + 4 for name, value in headers) + sum(map(len, contents))
         folded = {name.lower(): value for name, value in reversed(headers)}
+        if html and not (text and text.strip()):
+            try:
+                text = html_to_text(html)
+            except Exception as error:
+                # The mail is worth more than its plain text.
+                notices.append(f"no text could be made of the HTML ({type(error).__name__})")
         message = Message(
             id=new_id(),
             received_at=now_ms(),
@@ -129,7 +135,7 @@ class SocketLabs(Ingress):
             cc=_addresses(content, "Cc"),
             reply_to=_addresses(content, "ReplyTo"),
             subject=subject,
-            text=html_to_text(html) if html and not (text and text.strip()) else text,
+            text=text,
             html=html,
             headers=headers,
             attachments=tuple(attachments),

@@ -8,6 +8,8 @@ import re
 # A tree builder takes quadratic time on hostile nesting; a scan for tags does not, and words are all that is wanted.
 _TAG = re.compile(r"(<[^<>]*>)")
 _NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)")
+_ENDLESS = re.compile(r"&#(?:[0-9]{9,}|[xX][0-9a-fA-F]{9,});?")
+"""Character references beyond all characters; converting one of thousands of digits raises."""
 _BLANKS = re.compile(r"[ \t\r\n\f\v\xa0]+")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 # fmt: off
@@ -41,7 +43,7 @@ def html_to_text(source: str) -> str:
         elif not silent:
             words.append(token)
     # Line ends of the source mean nothing in HTML; \x0b stands for the breaks between blocks meanwhile.
-    text = html.unescape("".join(words))
+    text = html.unescape(_ENDLESS.sub("\ufffd", "".join(words)))
     lines = (_BLANKS.sub(" ", line).strip() for line in text.split("\x0b"))
     return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
 

@@ -24,7 +24,7 @@ NO_SUBJECT = "(no subject)"
 """The title where a mail gives none."""
 
 
-class RenderError(Exception):
+class RenderError(ValueError):
     """The content of a step cannot be made; `reason` is one sentence that names the rule and the field."""
 
     def __init__(self, reason: str) -> None:

@@ -191,13 +191,15 @@ def _conversation(db: sqlite3.Connection, message: Message) -> int | None:
     Message-ID can join, and block, the conversation of others.
     """
     own = (message.message_id,) if message.message_id else ()
-    sender = message.from_.address.lower() if message.from_ else ""
+    sender = message.from_.address if message.from_ else ""
     for key in message.references + own:
         row = db.execute(
-            "SELECT k.conversation FROM thread_keys k JOIN messages m ON m.conversation = k.conversation"
-            " WHERE k.key = ? AND (lower(m.from_address) = ? OR lower(m.recipient) = ?)"
-            " ORDER BY k.conversation LIMIT 1",
-            (_digest(key), sender, message.recipient.address.lower()),
+            "SELECT k.conversation FROM thread_keys k WHERE k.key = ? AND ("
+            " EXISTS (SELECT 1 FROM messages m WHERE m.conversation = k.conversation"
+            "  AND m.from_address = ? COLLATE NOCASE)"
+            " OR EXISTS (SELECT 1 FROM messages m WHERE m.conversation = k.conversation"
+            "  AND m.recipient = ? COLLATE NOCASE)) ORDER BY k.conversation LIMIT 1",
+            (_digest(key), sender, message.recipient.address),
         ).fetchone()
         if row is not None:
             conversation: int = row[0]

@@ -19,7 +19,8 @@ CREATE TABLE messages (
   recipient TEXT NOT NULL, return_path TEXT NOT NULL, from_address TEXT, from_name TEXT, subject TEXT,
   state TEXT NOT NULL, reason TEXT, rule_set INTEGER NOT NULL, matched TEXT NOT NULL,
   conversation INTEGER NOT NULL, size INTEGER NOT NULL, attachments INTEGER NOT NULL);
-CREATE INDEX messages_conversation ON messages (conversation);
+CREATE INDEX messages_conversation ON messages (conversation, from_address COLLATE NOCASE);
+CREATE INDEX messages_participation ON messages (conversation, recipient COLLATE NOCASE);
 CREATE INDEX messages_waiting ON messages (state, seq) WHERE state <> 'routed';
 
 -- The message and the provider's payload in one compressed block: they repeat each other, so both cost little more

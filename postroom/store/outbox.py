@@ -6,7 +6,7 @@ Every function works inside the transaction of its caller.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,7 +173,17 @@ def delivered(
     return True
 
 
-def failed(db: sqlite3.Connection, owed: Owed, lease: str, attempt: Attempt, *, retry_at: int | None, now: int) -> bool:
+def failed(
+    db: sqlite3.Connection,
+    owed: Owed,
+    lease: str,
+    attempt: Attempt,
+    *,
+    retry_at: int | None,
+    opens_item: bool,
+    item_gone: bool,
+    now: int,
+) -> bool:
     """Records an attempt that failed: to be retried at `retry_at`, or dead where that is None.
 
     False where the lease was lost meanwhile: then nothing is recorded.
@@ -196,9 +206,13 @@ def failed(db: sqlite3.Connection, owed: Owed, lease: str, attempt: Attempt, *, 
     if not done:
         return False
     _add_attempt(db, owed.seq, attempt)
+    if item_gone:
+        db.execute(
+            "DELETE FROM items WHERE conversation = ? AND destination = ?", (owed.conversation, owed.destination)
+        )
     if retry_at is None:
         # An item that was made before the delivery died is the conversation's all the same.
-        if (made := steps_of(db, owed.seq).get("item")) is not None:
+        if opens_item and (made := steps_of(db, owed.seq).get("item")) is not None:
             _open_item(db, owed, made, None, now)
         _free_followers(db, owed.destination, owed.conversation, now)
     else:
@@ -211,26 +225,31 @@ def failed(db: sqlite3.Connection, owed: Owed, lease: str, attempt: Attempt, *, 
     return True
 
 
-def reap(db: sqlite3.Connection, now: int, *, all_leases: bool) -> int:
-    """Frees deliveries whose lease ran out, or, at the start of the only dispatcher, all that are leased.
+def reap(db: sqlite3.Connection, now: int, *, until: int, alive: Collection[int], rounds: Mapping[str, int]) -> int:
+    """Frees deliveries whose lease ended before `until`, but for those that are still `alive` (their seqs).
 
-    What the lost attempt did is unknown: the next one looks before it makes anything. Returns how many were freed.
+    What the lost attempt did is unknown: the next one looks before it makes anything. It counts as a try: a delivery
+    that ends the program each time is dead after as many as its destination's schedule has (`rounds`). Returns how
+    many were freed.
     """
     rows = db.execute(
-        "SELECT seq, attempts FROM deliveries WHERE state = 'sending' AND lease_until <= ?",
-        (2**62 if all_leases else now,),
+        "SELECT seq, attempts, tries, destination, conversation FROM deliveries"
+        " WHERE state = 'sending' AND lease_until <= ?",
+        (until,),
     ).fetchall()
-    for seq, number in rows:
+    lost = [row for row in rows if row[0] not in alive]
+    reason = "the program ended, or hung, before the result was recorded"
+    for seq, number, tries, destination, conversation in lost:
+        given_up = destination in rounds and tries + 1 >= rounds[destination]
         db.execute(
-            "UPDATE deliveries SET state = 'retrying', uncertain = 1, next_at = ?, lease = NULL, lease_until = NULL"
-            " WHERE seq = ?",
-            (now, seq),
+            "UPDATE deliveries SET state = ?, reason = ?, uncertain = 1, tries = tries + 1, next_at = ?, lease = NULL,"
+            " lease_until = NULL, finished_at = ? WHERE seq = ?",
+            (DeliveryState.DEAD if given_up else DeliveryState.RETRYING, reason, now, now if given_up else None, seq),
         )
-        lost = Attempt(
-            number, now, 0, AttemptResult.UNKNOWN, error="the program ended, or hung, before the result was recorded"
-        )
-        _add_attempt(db, seq, lost)
-    return len(rows)
+        _add_attempt(db, seq, Attempt(number, now, 0, AttemptResult.UNKNOWN, error=reason))
+        if given_up:
+            _free_followers(db, destination, conversation, now)
+    return len(lost)
 
 
 def retry(db: sqlite3.Connection, delivery_id: str, who: str, now: int) -> bool:
@@ -262,7 +281,7 @@ def _open_item(db: sqlite3.Connection, owed: Owed, reference: str, url: str | No
 def _free_followers(db: sqlite3.Connection, destination: str, conversation: int, now: int) -> None:
     db.execute(
         f"UPDATE deliveries SET next_at = ? WHERE destination = ? AND conversation = ? AND state IN {_DUE}"
-        f" AND tries = 0 AND next_at > ?",
+        f" AND next_at > ?",
         (now, destination, conversation, now),
     )
 

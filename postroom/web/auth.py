@@ -307,9 +307,6 @@ def _bound_forms() -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    # The ingress answers programs, thousands of them a second.
-    if request.blueprint == "inbound":
-        return response
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint != "static":

@@ -85,7 +85,7 @@ class Inbound:
                 raise Refusal(405, "only POST is taken here")
             return 200, self._take(environ, entry)
         except Refusal as refusal:
-            _drain(environ["wsgi.input"])
+            self._drain(environ["wsgi.input"], refusal.status)
             log.info("ingress %r refused a request: %d %s", name[:64], refusal.status, refusal.reason)
             return refusal.status, {"error": refusal.reason}
         except sqlite3.Error as error:
@@ -95,6 +95,21 @@ class Inbound:
             # A fault of ours: the provider keeps the mail and sends it again, by when it may be mended.
             log.exception("ingress %r failed", name[:64])
             return 500, {"error": "the request could not be handled; send it again"}
+
+    def _drain(self, stream: InputStream, status: int) -> None:
+        """Reads on what the client still sends, within bounds: one that is cut off while sending never sees the reason.
+
+        Not for strangers to an ingress, and only while threads are left: a body may never end.
+        """
+        if status in (403, 404, 405):
+            return
+        left = _DRAINED
+        try:
+            with self._gate.reading():
+                while left > 0 and (piece := stream.read(PIECE)):
+                    left -= len(piece)
+        except (Refusal, OSError, RuntimeError, ValueError):
+            pass  # No thread is left, or the client is gone.
 
     def _take(self, environ: WSGIEnvironment, entry: Entry) -> dict[str, Any]:
         if entry.networks and not _allowed(environ.get("REMOTE_ADDR"), entry.networks):
@@ -146,13 +161,3 @@ def _allowed(address: str | None, networks: tuple[_Network, ...]) -> bool:
     if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped:
         client = client.ipv4_mapped
     return any(client in network for network in networks)
-
-
-def _drain(stream: InputStream) -> None:
-    """Reads on what the client still sends, within bounds: one that is cut off while sending never sees the reason."""
-    left = _DRAINED
-    try:
-        while left > 0 and (piece := stream.read(PIECE)):
-            left -= len(piece)
-    except (OSError, RuntimeError, ValueError):
-        pass  # The client is gone: nobody waits for the reason.

@@ -22,10 +22,7 @@ rules:
 def test_a_mail_becomes_an_issue_and_its_reply_a_comment(
     start_instance: Callable[..., Instance], redmine: RedmineServer
 ) -> None:
-    tracker = {
-        "kind": "redmine", "url": redmine.url, "api_key": redmine.key, "project": redmine.project, "allow_private": True
-    }  # fmt: skip
-    instance = start_instance(rules=RULES, destinations={"tracker": tracker})
+    instance = start_instance(rules=RULES, destinations={"tracker": _tracker(redmine)})
     content = bytes(range(256)) * 300
     first = document(
         "Printer on fire äöü 🔥",
@@ -64,3 +61,26 @@ def test_a_mail_becomes_an_issue_and_its_reply_a_comment(
         page = pages.get(f"{base}/messages/{message}", timeout=20)
         assert page.status_code == 200
         assert f'href="{redmine.url}/issues/{made["reference"]}' in page.text
+
+
+def test_a_reply_to_an_issue_that_was_deleted_opens_another(
+    start_instance: Callable[..., Instance], redmine: RedmineServer
+) -> None:
+    instance = start_instance(rules=RULES, destinations={"tracker": _tracker(redmine)})
+    first = document("Paper jam")
+    (made,) = instance.wait_for_states(instance.post(first).message, "delivered", seconds=30)
+    assert redmine.call("DELETE", f"/issues/{made['reference']}.json").ok
+    reply = instance.post(document("Re: Paper jam", text="Still.", in_reply_to=message_id_of(first))).message
+    (opened,) = instance.wait_for_states(reply, "delivered", seconds=30)
+    assert opened["reference"] != made["reference"]
+    assert "Still." in redmine.issue(opened["reference"])["description"]
+
+
+def _tracker(redmine: RedmineServer) -> dict[str, object]:
+    return {
+        "kind": "redmine",
+        "url": redmine.url,
+        "api_key": redmine.key,
+        "project": redmine.project,
+        "allow_private": True,
+    }

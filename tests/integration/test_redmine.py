@@ -197,4 +197,4 @@ def test_an_issue_that_is_gone(redmine: RedmineServer, tracker: Integration) -> 
     item = tracker.deliver(job())
     assert redmine.call("DELETE", f"/issues/{item.reference}.json").ok
     error = failure(tracker, item=item)
-    assert error.permanent and f"issue {item.reference} is gone" in error.reason
+    assert error.item_gone and not error.permanent and f"issue {item.reference} is gone" in error.reason
