@@ -72,7 +72,8 @@ def test_a_reply_to_an_issue_that_was_deleted_opens_another(
     assert redmine.call("DELETE", f"/issues/{made['reference']}.json").ok
     reply = instance.post(document("Re: Paper jam", text="Still.", in_reply_to=message_id_of(first))).message
     (opened,) = instance.wait_for_states(reply, "delivered", seconds=30)
-    assert opened["reference"] != made["reference"]
+    # Not by its number: Redmine on SQLite gives the number of the last issue again.
+    assert opened["attempts"] == 2
     assert "Still." in redmine.issue(opened["reference"])["description"]
 
 
