@@ -23,7 +23,11 @@ unset BUNDLE_WITHOUT GEM_HOME GEM_PATH RUBYOPT RUBYLIB
 
 present() { [ -f $R/config.ru ] && command -v bundle >/dev/null && dpkg -s redmine redmine-sqlite >/dev/null 2>&1; }
 
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+# The packages' own set-up must not see the settings of our instance.
+as_root() {
+  set -- env -u BUNDLE_GEMFILE -u BUNDLE_USER_HOME -u X_DEBIAN_SITEID -u RAILS_ENV -u REDMINE_LANG "$@"
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
 
 gem_directories() {
   # Debian's bundler 2.3.27 calls a gem deleted whose (empty) directory is not there.
