@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,10 +11,8 @@ from typing import Any
 import msgspec
 
 from postroom.plan import ConditionTrace, Trace
-from postroom.rules import compile_rules
-from postroom.store.database import connect
+from postroom.rulebook import RuleBook
 from postroom.store.records import DeliveryDetail, MessageDetail, MessageRow
-from postroom.store.rulesets import files_of
 
 _TEXT_LINES = 30
 
@@ -73,13 +70,7 @@ def trace_of(detail: MessageDetail, database: Path) -> Trace | None:
     """Why each rule did or did not match, computed again; None once the text was pruned."""
     if detail.message is None:
         return None
-    db: sqlite3.Connection = connect(database, read_only=True)
-    try:
-        return compile_rules(files_of(db, detail.row.rule_set), None).explain(detail.message)
-    except KeyError:
-        return None
-    finally:
-        db.close()
+    return RuleBook(database, {}, str).explain(detail.row.rule_set, detail.message)
 
 
 def _delivery(delivery: DeliveryDetail) -> list[str]:

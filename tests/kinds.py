@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
@@ -119,7 +120,7 @@ class FakeRedmine:
         return {"id": number, "title": "Bug", "type": "issue", "description": self.issues[number]["description"]}
 
 
-class Standin:
+class Standin(abc.ABC):
     """One kind's destination on loopback, and how many things were made there."""
 
     speaks_http = True
@@ -134,11 +135,11 @@ class Standin:
     def reset(self) -> None:
         self.receiver.answer = self.well
 
-    def options(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def options(self) -> dict[str, Any]: ...
 
-    def made(self) -> int:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def made(self) -> int: ...
 
     def integration(self, **options: Any) -> Integration:
         return build(self.kind, self.data_dir, timeout=0.5, **(self.options() | options))

@@ -59,6 +59,7 @@ def due(db: sqlite3.Connection, destination: str, now: int, limit: int) -> list[
 
     Nor any other under way there: a retried head and a follower must not both open the item.
     """
+    # `state IN open` stands beside `= 'sending'`, for only so does SQLite see that the partial index serves.
     rows = db.execute(
         f"SELECT d.seq, d.id, d.message, d.conversation, d.rule, d.action, d.destination, d.extracted, d.attempts,"
         f" d.tries, d.uncertain, d.content, m.rule_set FROM deliveries d JOIN messages m ON m.seq = d.message"
