@@ -20,7 +20,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
 from postroom import cli, data_lock, doorbell
+from postroom.answer import Answering
 from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
+from postroom.decide import Decider
 from postroom.destination import Destination
 from postroom.dispatch import Dispatcher
 from postroom.exchange import Http
@@ -29,9 +31,11 @@ from postroom.ids import now_ms
 from postroom.ingress import KINDS as INGRESS_KINDS
 from postroom.integration import Integration, discover
 from postroom.receive import Receiver
+from postroom.recognise import Recogniser
 from postroom.rulebook import RuleBook
 from postroom.rules import RuleSet, compile_rules, read_files
-from postroom.store import people
+from postroom.store import keys
+from postroom.store.brake import Brake
 from postroom.store.database import FILE_NAME
 from postroom.store.history import History
 from postroom.store.outbox import retry
@@ -59,9 +63,10 @@ def load_rules(config: Config, kinds: dict[str, type[Integration]]) -> RuleSet:
 def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     """The web process: ways in, health, dashboard. The store must be migrated and a rule set published."""
     database = config.data_dir / FILE_NAME
-    book = RuleBook(database, field_sets(config, kinds), partial(message_url, config))
+    book = RuleBook(database, field_sets(config, kinds))
     writer = Writer(database, after_commit=partial(doorbell.ring, config.data_dir / doorbell.FILE_NAME))
-    receiver = Receiver(writer, book.active)
+    recogniser = Recogniser(keys.mail_key(config.data_dir))
+    receiver = Receiver(writer, book.active, recogniser, create_brake(config))
     gate = Gate(config.limits.in_flight, config.data_dir, config.limits.min_free, readers=WEB_THREADS - 16)
     ways_in = {
         name: inbound.Entry(
@@ -91,8 +96,9 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     def ask_retry(delivery_id: str, who: str) -> bool:
         return writer.run(lambda db: retry(db, delivery_id, who, now_ms()))
 
+    decider = Decider(writer, history, book.active)
     app = Flask(__name__, template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
-    app.secret_key = people.session_key(config.data_dir)
+    app.secret_key = keys.session_key(config.data_dir)
     app.wsgi_app = inbound.Inbound(app.wsgi_app, receiver, ways_in, gate)  # type: ignore[method-assign]
     if config.server.trusted_proxies:
         count = config.server.trusted_proxies
@@ -103,6 +109,8 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         history=history,
         explain=book.explain,
         retry=ask_retry,
+        release=decider.release,
+        discard=decider.discard,
         problems=problems,
         ingresses=list(ways_in),
         public_url=config.server.url,
@@ -115,16 +123,23 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
 def create_dispatcher(config: Config, kinds: dict[str, type[Integration]], parent: int | None) -> Dispatcher:
     """The dispatcher with every configured destination."""
     database = config.data_dir / FILE_NAME
-    book = RuleBook(database, field_sets(config, kinds), partial(message_url, config))
+    book = RuleBook(database, field_sets(config, kinds))
     return Dispatcher(
         database=database,
         bell=doorbell.Bell(config.data_dir / doorbell.FILE_NAME),
         destinations=create_destinations(config, kinds),
         render=book.render,
         message_url=partial(message_url, config),
+        answering=Answering(keys.mail_key(config.data_dir)),
         workers=config.dispatch.workers,
         parent=parent,
     )
+
+
+def create_brake(config: Config) -> Brake:
+    """The loop brake that the accepting transaction asks."""
+    limits = config.mail.loop_brake
+    return Brake(limits.per_conversation, limits.per_sender)
 
 
 def message_url(config: Config, message_id: str) -> str:

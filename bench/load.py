@@ -53,7 +53,7 @@ def document(secret: str, size: int, rng: random.Random, recipient: str = "suppo
             "Subject": words(8, rng), "TextBody": text, "HtmlBody": html,
             "CustomHeaders": [{"Name": name, "Value": value} for name, value in headers],
             "To": [{"EmailAddress": recipient, "FriendlyName": "Support"}], "Cc": None, "Bcc": None,
-            "From": {"EmailAddress": f"jo{rng.randrange(10**6)}@example.org", "FriendlyName": "Jo Doe"},
+            "From": {"EmailAddress": "jo-@@ID@@@example.org", "FriendlyName": "Jo Doe"},
             "ReplyTo": None, "Attachments": None,
         },
         "InboundMailFrom": "jo@example.org", "InboundRcptTo": recipient, "InboundIpAddress": "192.0.2.7",
@@ -68,12 +68,11 @@ def requests(path: str, secret: str, size: int, seed: int) -> Iterator[bytes]:
     bodies = [document(secret, size, rng).split(b"@@ID@@") for _ in range(64)]
     number = seed * 10**9
     while True:
-        for head, tail in bodies:
+        for parts in bodies:
             number += 1
-            mark = b"%020d" % number
-            length = len(head) + len(mark) + len(tail)
+            body = (b"%020d" % number).join(parts)
             head_line = b"POST %b HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n" % path.encode()
-            yield b"".join((head_line, b"Content-Length: %d\r\n\r\n" % length, head, mark, tail))
+            yield b"".join((head_line, b"Content-Length: %d\r\n\r\n" % len(body), body))
 
 
 @dataclass

@@ -6,24 +6,22 @@ so the last line of each text is the delivery's marker, which Redmine's search f
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from postroom.exchange import Answer
 from postroom.fields import Secret, Url
-from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Receipt, setting
+from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, escape, setting
 
 _SUBJECT = 255
 _KEEP_NAMES = 600.0
 """Seconds for which the ids of names are remembered."""
 _REFUSED = "refused: "
 """Begins the recorded reference of an attachment that Redmine did not take."""
-_MACRO = re.compile(r"\{\{(?=\w+(?:[(\r\n]|\}\}))")
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,10 @@ class RedmineOptions:
     url: Url = setting("address of the Redmine, with its path where it has one")
     api_key: Secret = setting("API access key of the user who opens the issues (My account)")
     project: str | None = setting("identifier of the project where a rule names none", default=None)
+    formatting: Literal["textile", "markdown"] = setting(
+        "text formatting of this Redmine (Administration, Settings, General); CommonMark is `markdown`",
+        default="textile",
+    )
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Redmine(Integration):
         self._names: dict[str, tuple[float, dict[str, int]]] = {}
         self._lock = threading.Lock()
 
+    @classmethod
+    def markup(cls, options: RedmineOptions) -> Markup:
+        return Markup(options.formatting)
+
     def deliver(self, job: Job) -> Receipt:
         done = job.steps.get("item" if job.item is None else "comment")
         if done is not None:
@@ -88,7 +94,7 @@ class Redmine(Integration):
         issue["subject"] = title if len(title) <= _SUBJECT else title[: _SUBJECT - 1] + "…"
         uploads, notes = self._uploads(job)
         full = [title] if len(title) > _SUBJECT else []
-        issue["description"] = _text(job, full, notes)
+        issue["description"] = self._text(job, full, notes)
         if uploads:
             issue["uploads"] = uploads
         url = self._url + "/issues.json"
@@ -102,7 +108,7 @@ class Redmine(Integration):
 
     def _comment(self, job: Job, number: str) -> Receipt:
         uploads, refused = self._uploads(job)
-        issue: dict[str, Any] = {"notes": _text(job, [], refused)}
+        issue: dict[str, Any] = {"notes": self._text(job, [], refused)}
         if job.content.fields.get("private"):
             issue["private_notes"] = True
         if uploads:
@@ -216,12 +222,17 @@ class Redmine(Integration):
     def _receipt(self, number: str) -> Receipt:
         return Receipt(number, f"{self._url}/issues/{number}")
 
-
-def _text(job: Job, before: list[str], notes: list[str]) -> str:
-    """Body, footer and marker. What looks like a macro of Redmine is shown as it is: a mail is no program."""
-    parts = [*before, job.content.body, *notes, job.content.footer]
-    told = "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
-    return _MACRO.sub("!{{", told) + f"\n\n{job.marker}"
+    def _text(self, job: Job, before: list[str], notes: list[str]) -> str:
+        """Body, footer and marker. Only what the rule says may act there: a mail is no program."""
+        markup = self.markup(self.options)
+        told = [
+            *(escape(markup, text) for text in before),
+            job.content.body,
+            *(escape(markup, text) for text in notes),
+            job.content.footer,
+            job.marker,
+        ]
+        return "\n\n".join(part.strip("\r\n") for part in told if part.strip())
 
 
 def _number(item: Receipt) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import datetime
 import hashlib
 import hmac
@@ -25,6 +26,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from postroom.bodies import split_of
 from postroom.fields import Bytes, Json, Secret, Url
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, JobAttachment, Receipt, setting
 from postroom.message import Address
@@ -156,7 +158,9 @@ def default_document(job: Job, attachments: list[tuple[JobAttachment, bool]]) ->
             "cc": [_address(each) for each in message.cc],
             "reply_to": [_address(each) for each in message.reply_to],
             "subject": message.subject,
+            "kinds": [{"kind": each.kind, "evidence": each.evidence} for each in message.kinds],
             "text": message.text,
+            "reply_text": split_of(message).text,
             "html": message.html,
             "headers": [list(header) for header in message.headers],
             "attachments": listed,
@@ -166,6 +170,8 @@ def default_document(job: Job, attachments: list[tuple[JobAttachment, bool]]) ->
             "spam_score": message.spam_score,
         },
         "message_url": job.message_url,
+        "reply_address": job.reply_address,
+        "answer": None if job.answer is None else dataclasses.asdict(job.answer),
     }
 
 

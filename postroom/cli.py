@@ -22,6 +22,7 @@ import click
 
 from postroom import __version__, data_lock, demo, listing, sending
 from postroom.config import Config
+from postroom.decide import Decider
 from postroom.dispatch import Dispatcher
 from postroom.doorbell import FILE_NAME as BELL_NAME
 from postroom.doorbell import ring
@@ -29,11 +30,13 @@ from postroom.ids import now_ms
 from postroom.ingress.base import Ingress
 from postroom.initial import write_config
 from postroom.problems import InvalidFiles
+from postroom.rulebook import RuleBook
 from postroom.rules import RuleSet
-from postroom.store import people, rulesets
+from postroom.store import keys, people, rulesets
 from postroom.store.database import FILE_NAME, connect, migrate
 from postroom.store.history import History
 from postroom.store.outbox import retry as retry_delivery
+from postroom.store.writer import Writer
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _Kinds = dict[str, Any]
@@ -108,7 +111,8 @@ def serve(house: House, config_path: Path) -> None:
         people.add(db, "admin", generate_password_hash(password, method="scrypt"), "editor", now_ms())
     db.execute("COMMIT")
     db.close()
-    people.session_key(config.data_dir)
+    keys.session_key(config.data_dir)
+    keys.mail_key(config.data_dir)
     for name in config.ingress:
         click.echo(f"Endpoint:   {config.server.url}/inbound/{name}")
     if not config.ingress:
@@ -284,14 +288,62 @@ def retry(house: House, config_path: Path, ids: tuple[str, ...], yes: bool) -> N
         click.confirm(f"Retry up to {len(wanted)} deliveries?", abort=True)
     db = connect(config.data_dir / FILE_NAME)
     db.execute("BEGIN IMMEDIATE")
-    who = f"{os.environ.get('USER') or os.getuid()} (command line)"
-    done = [each for each in wanted if retry_delivery(db, each, who, now_ms())]
+    done = [each for each in wanted if retry_delivery(db, each, _who(), now_ms())]
     db.execute("COMMIT")
     db.close()
     ring(config.data_dir / BELL_NAME)
     click.echo(f"{len(done)} of {len(wanted)} deliveries are tried again")
     if not done:
         raise click.ClickException("nothing to retry: no such delivery, or it is neither dead nor waiting")
+
+
+@_cli.command()
+@config_option
+@click.argument("query", nargs=-1, required=True, metavar="ID...|QUERY")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def release(house: House, config_path: Path, query: tuple[str, ...], yes: bool) -> None:
+    """Routes held messages under today's rules. QUERY: words that they all hold, as in `history`."""
+    _decide(house, config_path, query, yes, "release", ("held",))
+
+
+@_cli.command()
+@config_option
+@click.argument("query", nargs=-1, required=True, metavar="ID...|QUERY")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def discard(house: House, config_path: Path, query: tuple[str, ...], yes: bool) -> None:
+    """Ends held and unmatched messages: nothing of them is sent. QUERY: words that they all hold, as in `history`."""
+    _decide(house, config_path, query, yes, "discard", ("held", "unmatched"))
+
+
+def _decide(
+    house: House, config_path: Path, query: tuple[str, ...], yes: bool, verb: str, states: tuple[str, ...]
+) -> None:
+    config, _ = house.load_config(config_path)
+    found = _history(house, config_path)
+    ids = [each for each in query if found.message(each) is not None]
+    if len(ids) < len(query):
+        rows = [row for state in states for row in found.messages(search=" ".join(query), state=state, limit=500)]
+        ids = [row.id for row in rows]
+        if not ids:
+            raise click.ClickException(f"nothing to {verb}: no {' or '.join(states)} message is like that")
+        if not yes:
+            click.confirm(f"{verb.capitalize()} {len(ids)} message{'' if len(ids) == 1 else 's'}?", abort=True)
+    database = config.data_dir / FILE_NAME
+    writer = Writer(database)
+    decider = Decider(writer, found, RuleBook(database, {}).active)
+    decide = decider.release if verb == "release" else decider.discard
+    done = sum(decide(each, _who()) for each in ids)
+    writer.close()
+    ring(config.data_dir / BELL_NAME)
+    click.echo(f"{done} of {len(ids)} messages {verb}{'d' if verb.endswith('e') else 'ed'}")
+    if not done:
+        raise click.ClickException(f"nothing to {verb}: no such message waits")
+
+
+def _who() -> str:
+    return f"{os.environ.get('USER') or os.getuid()} (command line)"
 
 
 def _history(house: House, config_path: Path) -> History:

@@ -22,12 +22,14 @@ from postroom.fields import (
     read_settings,
     setting,
 )
+from postroom.mail.targets import Markup
 from postroom.problems import InvalidFiles, Place, Problem, did_you_mean, listed
 from postroom.yamlfile import Mapping, Node, Scalar, read
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SECTIONS = (
-    "server", "data_dir", "rules_dir", "plugins_dir", "ingress", "destinations", "dispatch", "limits", "dashboard"
+    "server", "data_dir", "rules_dir", "plugins_dir", "ingress", "destinations", "dispatch", "mail", "limits",
+    "dashboard",
 )  # fmt: skip
 DEFAULT_RETRY = "0s 5s 5m 30m 2h 5h 10h 10h"
 """The schedule of Svix's webhooks: each pause counts from the last failure."""
@@ -46,6 +48,8 @@ class WayOutKind(Protocol):
     kind: str
     Options: type[Any]
     Fields: type[Any]
+
+    def markup(self, options: Any) -> Markup: ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,17 @@ class Server:
 @dataclass(frozen=True)
 class Dispatch:
     workers: int = setting("deliveries under way at once; a destination can always have one", default=8)
+
+
+@dataclass(frozen=True)
+class LoopBrake:
+    per_conversation: Rate | None = setting("mails of one conversation", default=Rate(20, 3600))
+    per_sender: Rate | None = setting("mails from one address", default=Rate(200, 3600))
+
+
+@dataclass(frozen=True)
+class MailSemantics:
+    loop_brake: LoopBrake = setting("mails beyond so many in a time are held", default=LoopBrake())
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,7 @@ class Config:
     rules_dir: Path
     plugins_dir: Path | None
     dispatch: Dispatch
+    mail: MailSemantics
     limits: Limits
     dashboard: Dashboard
     ingress: dict[str, IngressConfig] = field(default_factory=dict)
@@ -180,6 +196,7 @@ def load(
         rules_dir=_folder(root, "rules_dir", path.parent / "rules", reader),
         plugins_dir=_folder(root, "plugins_dir", None, reader),
         dispatch=_section(root, "dispatch", Dispatch, reader) or Dispatch(),
+        mail=_section(root, "mail", MailSemantics, reader) or MailSemantics(),
         limits=_section(root, "limits", Limits, reader) or Limits(),
         dashboard=_section(root, "dashboard", Dashboard, reader) or Dashboard(),
     )
@@ -222,7 +239,9 @@ def plugins_dir_of(path: Path) -> Path | None:
 def field_sets(config: Config, destination_kinds: MappingType[str, WayOutKind]) -> dict[str, FieldSet]:
     """What rules may fill in, for each destination."""
     return {
-        name: FieldSet(destination.kind, destination_kinds[destination.kind].Fields)
+        name: FieldSet(
+            destination.kind, (kind := destination_kinds[destination.kind]).Fields, kind.markup(destination.options)
+        )
         for name, destination in config.destinations.items()
     }
 

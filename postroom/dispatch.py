@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from postroom.answer import Answering
 from postroom.destination import Destination
 from postroom.doorbell import Bell
 from postroom.ids import now_ms
@@ -54,8 +56,12 @@ class _Claim:
     lease: str
 
 
-Render = Callable[[Owed, Step, Message], Content]
-"""Renders one step under the message's rule set. Raises ValueError with the reason."""
+class Render(Protocol):
+    """Renders one step under the message's rule set. Raises ValueError with the reason."""
+
+    def __call__(
+        self, owed: Owed, step: Step, message: Message, *, message_url: str, reply_address: str, continues: bool
+    ) -> Content: ...
 
 
 class LeaseLost(Exception):
@@ -73,6 +79,7 @@ class Dispatcher:
         destinations: Mapping[str, Destination],
         render: Render,
         message_url: Callable[[str], str],
+        answering: Answering,
         workers: int = 8,
         parent: int | None = None,
     ) -> None:
@@ -82,6 +89,7 @@ class Dispatcher:
         self._destinations = list(destinations.values())
         self._render = render
         self._message_url = message_url
+        self._answering = answering
         self._workers = workers
         self._parent = parent
         self._writer = Writer(database)
@@ -160,6 +168,8 @@ class Dispatcher:
         content: Content | None = None
         frozen = owed.content
         fault = ""
+        known = outbox.item_of(self._reads, owed.conversation, owed.destination)
+        item = Receipt(*known) if known and destination.integration.makes_items else None
         try:
             row = self._reads.execute("SELECT data FROM contents WHERE message = ?", (owed.message,)).fetchone()
             message, _ = unpack(row[0])
@@ -167,7 +177,14 @@ class Dispatcher:
                 content = unpack_content(frozen)
             else:
                 step = Step(owed.rule, owed.action, owed.destination, owed.values)
-                rendered = self._render(owed, step, message)
+                rendered = self._render(
+                    owed,
+                    step,
+                    message,
+                    message_url=self._message_url(message.id),
+                    reply_address=self._answering.address(owed.conversation, message),
+                    continues=item is not None,
+                )
                 frozen, content = pack_content(rendered), rendered
         except sqlite3.Error:
             raise
@@ -177,7 +194,6 @@ class Dispatcher:
             # Whatever a mail makes of a rule, it may cost its own delivery only.
             log.exception("the content of delivery %s could not be made", owed.id)
             fault = f"the content could not be made ({type(error).__name__})"
-        item = outbox.item_of(self._reads, owed.conversation, owed.destination)
         return _Claim(
             owed=owed,
             destination=destination,
@@ -186,7 +202,7 @@ class Dispatcher:
             frozen=frozen,
             fault=fault,
             steps=outbox.steps_of(self._reads, owed.seq) if owed.attempt > 1 else {},
-            item=Receipt(*item) if item and destination.integration.makes_items else None,
+            item=item,
             lease=secrets.token_hex(8),
         )
 
@@ -272,6 +288,8 @@ class Dispatcher:
             content=claim.content,
             message=message,
             message_url=self._message_url(message.id),
+            reply_address=self._answering.address(owed.conversation, message),
+            answer=self._answering.answer(owed.conversation, message, owed.id),
             rule=owed.rule,
             attachments=tuple(
                 self._attachment(message.attachments[position]) for position in claim.content.attachments

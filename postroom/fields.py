@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from postroom.mail.targets import Markup
 from postroom.problems import Place, Problem, did_you_mean, listed
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence
 
@@ -95,6 +96,8 @@ class FieldSet:
 
     kind: str
     fields: type[Any]
+    markup: Markup = Markup.PLAIN
+    """Of body and footer."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from postroom.mail.addresses import address_key
 from postroom.message import Message
 
 _DATE = re.compile(r"(\d{1,2}) ([A-Za-z]{3}) (\d{4}) (\d{1,2}):(\d{2}):(\d{2})", re.ASCII)
@@ -53,7 +54,8 @@ def identify(message: Message) -> Identity:
     # Texts hold no NUL: one between two parts keeps them from borrowing each other's letters.
     mail = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=12)
     delivery = mail.copy()
-    delivery.update(b"to:" + message.recipient.address.lower().encode("utf-8", "surrogatepass"))
+    recipient = address_key(message.envelope_recipient or message.recipient.address)
+    delivery.update(b"to:" + recipient.encode("utf-8", "surrogatepass"))
     time = _time_key(parts[4])
     return Identity(time + delivery.digest(), time + mail.digest(), not message.message_id and received is None)
 

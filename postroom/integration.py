@@ -23,8 +23,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from postroom.answer import Answer
 from postroom.exchange import DeliveryError, Http
-from postroom.fields import FieldSet, setting, specs
+from postroom.fields import setting, specs
+from postroom.mail.targets import Markup, escape
 from postroom.message import Attachment, Message
 from postroom.plan import Content
 from postroom.problems import InvalidFiles, Place, Problem
@@ -37,9 +39,10 @@ __all__ = [
     "Integration",
     "Job",
     "JobAttachment",
+    "Markup",
     "Receipt",
     "discover",
-    "field_set",
+    "escape",
     "setting",
 ]
 
@@ -90,6 +93,10 @@ class Job:
     message: Message
     message_url: str
     """The page of this mail on the dashboard."""
+    reply_address: str = ""
+    """Mail that is sent there continues this conversation."""
+    answer: Answer | None = None
+    """How to answer this mail by mail; None where it must get no answer."""
     rule: str
     attachments: tuple[JobAttachment, ...] = ()
     item: Receipt | None = None
@@ -130,6 +137,11 @@ class Integration(ABC):
         self.http = http
         self.data_dir = data_dir
 
+    @classmethod
+    def markup(cls, options: Any) -> Markup:
+        """What this destination makes of body and footer. The mail's own text is escaped for it: nothing acts there."""
+        return Markup.PLAIN
+
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
 
@@ -148,11 +160,6 @@ class Integration(ABC):
         nothing is known yet: it is called again before the next `deliver`.
         """
         return None
-
-
-def field_set(kind: type[Integration]) -> FieldSet:
-    """What a rule may fill in for a kind."""
-    return FieldSet(kind.kind, kind.Fields)
 
 
 def discover(folder: Path | None, package: ModuleType | None) -> dict[str, type[Integration]]:

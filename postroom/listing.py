@@ -48,6 +48,8 @@ def message(detail: MessageDetail, trace: Trace | None) -> str:
         f"recipient   {row.recipient}",
         f"subject     {_line(row.subject or '(no subject)', 200)}",
         f"state       {row.state}" + (f": {row.reason}" if row.reason else ""),
+        *_kinds(detail),
+        "continues   " + (f"a conversation, found by {row.found_by}" if row.found_by else "nothing: it is new"),
         f"size        {row.size} bytes, {row.attachments} attachments",
     ]
     for delivery in detail.deliveries:
@@ -70,7 +72,14 @@ def trace_of(detail: MessageDetail, database: Path) -> Trace | None:
     """Why each rule did or did not match, computed again; None once the text was pruned."""
     if detail.message is None:
         return None
-    return RuleBook(database, {}, str).explain(detail.row.rule_set, detail.message)
+    return RuleBook(database, {}).explain(detail.row.rule_set, detail.message)
+
+
+def _kinds(detail: MessageDetail) -> list[str]:
+    if detail.message is None:
+        return [f"kind        {', '.join(detail.row.kinds)}"]
+    verdicts = detail.message.kinds
+    return [f"{'' if position else 'kind':12}{each.kind}: {each.evidence}" for position, each in enumerate(verdicts)]
 
 
 def _delivery(delivery: DeliveryDetail) -> list[str]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from postroom.mail.addresses import split_address, split_local
 from postroom.mail.dates import parse_date
+from postroom.mail.kinds import Verdict
 
 
 class Address(msgspec.Struct, frozen=True, array_like=True):
@@ -22,28 +24,18 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     @property
     def local(self) -> str | None:
         """What stands before the last `@`, unquoted; None where there is no `@`. The null sender's is empty."""
-        if not self.address:
-            return ""
-        local, at, _ = self.address.rpartition("@")
-        if not at:
-            return None
-        if len(local) > 1 and local[0] == local[-1] == '"':
-            local = local[1:-1].replace("\\", "")
-        return local
+        return split_address(self.address)[0]
 
     @property
     def domain(self) -> str | None:
         """The domain as written; None where there is no `@`. The null sender's is empty."""
-        if not self.address:
-            return ""
-        _, at, domain = self.address.rpartition("@")
-        return domain if at else None
+        return split_address(self.address)[1]
 
     @property
     def user(self) -> str | None:
         """The local part up to the first `+`."""
         local = self.local
-        return None if local is None else local.partition("+")[0]
+        return None if local is None else split_local(local)[0]
 
     @property
     def detail(self) -> str | None:
@@ -51,10 +43,7 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
         if not self.address:
             return ""
         local = self.local
-        if local is None:
-            return None
-        _, plus, detail = local.partition("+")
-        return detail if plus else None
+        return None if local is None else split_local(local)[1]
 
     def __str__(self) -> str:
         return self.address
@@ -84,7 +73,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ingress: str
     """Name of the configured way in."""
     recipient: Address
-    """SMTP envelope recipient: where the mail was really sent."""
+    """SMTP envelope recipient: where the mail was really sent, our own reply token taken off."""
+    envelope_recipient: str = ""
+    """The same as it was, where it carried our token; else empty."""
     return_path: Address = Address()
     """SMTP envelope sender; empty for bounces."""
     from_: Address | None = None
@@ -103,7 +94,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message_id: str | None = None
     """With its angle brackets, as every thread key."""
     references: tuple[str, ...] = ()
-    """Thread keys of In-Reply-To, then of References, newest first, at most twenty."""
+    """Thread keys of In-Reply-To, then of References, newest first, at most twenty. Of a bounce: those of the mail
+    that it returns."""
+    kinds: tuple[Verdict, ...] = ()
+    """How the mail was classed, each kind with its evidence; empty until `recognise`."""
     client_ip: str | None = None
     """The host that handed the mail to the provider."""
     spam_score: float | None = None

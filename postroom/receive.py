@@ -9,8 +9,11 @@ from postroom.identity import identify
 from postroom.ingress.base import Mail
 from postroom.message import Message
 from postroom.plan import Plan
+from postroom.recognise import NO_TIES, Recogniser, Ties
+from postroom.store.brake import Brake
 from postroom.store.content import pack
-from postroom.store.messages import NewMessage, Stored, insert_all
+from postroom.store.conversations import addressee_key, sender_key
+from postroom.store.messages import Inserter, NewMessage, Stored
 from postroom.store.writer import Writer
 
 Accept = Callable[[], Sequence[Mail]]
@@ -23,9 +26,17 @@ log = logging.getLogger("postroom.receive")
 class Receiver:
     """Routes and stores. `active` gives the evaluation of the active rule set and that set's number in the store."""
 
-    def __init__(self, writer: Writer, active: Callable[[], tuple[Callable[[Message], Plan], int]]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        active: Callable[[], tuple[Callable[[Message], Plan], int]],
+        recogniser: Recogniser,
+        brake: Brake,
+    ) -> None:
         self._writer = writer
         self._active = active
+        self._recogniser = recogniser
+        self._insert_all = Inserter(brake).insert_all
 
     def receive(self, accept: Accept, *, large: bool = False) -> list[Stored]:
         """Stores the mails of one request in one transaction, with the deliveries owed for each.
@@ -36,8 +47,8 @@ class Receiver:
         if large:
             mails = accept()
             ready = self._route(mails)
-            return list(self._writer.run(lambda db: insert_all(db, ready)))
-        return list(self._writer.run_grouped(insert_all, self._make, accept))
+            return list(self._writer.run(lambda db: self._insert_all(db, ready)))
+        return list(self._writer.run_grouped(self._insert_all, self._make, accept))
 
     def _make(self, accepts: Sequence[Accept]) -> list[Sequence[NewMessage] | BaseException]:
         """What is to be stored of the requests of several threads."""
@@ -64,13 +75,34 @@ class Receiver:
     def _route(self, mails: Sequence[Mail]) -> list[NewMessage]:
         # Step by step for all mails, not mail by mail: the code of a step stays in the processor's cache.
         evaluate, rule_set = self._active()
-        identities = [identify(mail.message) for mail in mails]
-        plans = [_plan(evaluate, mail.message) for mail in mails]
-        blocks = [pack(mail.message, mail.payload) for mail in mails]
+        known = [self._recognise(mail) for mail in mails]
+        identities = [identify(message) for message, _ in known]
+        plans = [_plan(evaluate, message) for message, _ in known]
+        blocks = [pack(message, mail.payload) for (message, _), mail in zip(known, mails, strict=True)]
         return [
-            NewMessage(mail.message, identity, block, mail.contents, plan, rule_set)
-            for mail, identity, plan, block in zip(mails, identities, plans, blocks, strict=True)
+            NewMessage(
+                message=message,
+                identity=identity,
+                block=block,
+                contents=mail.contents,
+                plan=plan,
+                rule_set=rule_set,
+                ties=ties,
+                sender=sender_key(message),
+                addressee=addressee_key(message),
+            )
+            for mail, (message, ties), identity, plan, block in zip(
+                mails, known, identities, plans, blocks, strict=True
+            )
         ]
+
+    def _recognise(self, mail: Mail) -> tuple[Message, Ties]:
+        try:
+            return self._recogniser.recognise(mail.message, mail.contents)
+        except Exception:
+            # A fault of ours must not lose the mail: it goes on as one of no kind.
+            log.exception("message %s could not be classed", mail.message.id)
+            return mail.message, NO_TIES
 
 
 def _plan(evaluate: Callable[[Message], Plan], message: Message) -> Plan:

@@ -25,10 +25,10 @@ _FRESH_SECONDS = 1.0
 class RuleBook:
     """Answers with the rule set under which a message was routed, whatever the files on disk say today."""
 
-    def __init__(self, database: Path, fields: Mapping[str, FieldSet], message_url: Callable[[str], str]) -> None:
+    def __init__(self, database: Path, fields: Mapping[str, FieldSet]) -> None:
+        """`fields`: what rules may fill in, by destination."""
         self._database = database
         self._fields = fields
-        self._message_url = message_url
         self._sets: OrderedDict[int, RuleSet] = OrderedDict()
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -68,16 +68,24 @@ class RuleBook:
         except KeyError:
             return None
 
-    def render(self, owed: Owed, step: Step, message: Message) -> Content:
-        """What one step sends, under the message's rule set.
+    def render(
+        self, owed: Owed, step: Step, message: Message, *, message_url: str, reply_address: str, continues: bool
+    ) -> Content:
+        """What one step sends, under the message's rule set. `continues`: an item is there to comment on.
 
         Raises ValueError with the reason where the destination takes no such field or a template fails.
         """
         fields = self._fields.get(step.destination)
         if fields is None:
             raise ValueError(f"there is no destination '{step.destination}' in config.yaml")
-        url = self._message_url(message.id)
-        return self.rule_set(owed.rule_set).render(step, message, message_url=url, fields=fields)
+        return self.rule_set(owed.rule_set).render(
+            step,
+            message,
+            message_url=message_url,
+            reply_address=reply_address,
+            continues=continues,
+            fields=fields,
+        )
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:

@@ -57,6 +57,8 @@ class Site:
         }
         self.retried: list[tuple[str, str]] = []
         self.retriable = True
+        self.decided: list[tuple[str, str, str]] = []
+        self.decidable = True
         self.problems: list[str] = []
         self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
         self.app = self._make()
@@ -75,6 +77,8 @@ class Site:
                 history=History(self.store.path),
                 explain=lambda rule_set, message: self.explain(rule_set, message),
                 retry=self._retry,
+                release=self._decide("release"),
+                discard=self._decide("discard"),
                 problems=lambda: self.problems,
                 ingresses=("socketlabs",),
                 public_url="https://mail.example.com/",
@@ -85,6 +89,13 @@ class Site:
     def _retry(self, delivery: str, who: str) -> bool:
         self.retried.append((delivery, who))
         return self.retriable
+
+    def _decide(self, verb: str) -> Callable[[str, str], bool]:
+        def decide(message: str, who: str) -> bool:
+            self.decided.append((verb, message, who))
+            return self.decidable
+
+        return decide
 
     def client(self, name: str = "") -> FlaskClient:
         """A browser; logged in if a name is given."""

@@ -10,6 +10,7 @@ from postroom.ids import new_id, now_ms
 from postroom.message import Address, Attachment, Message
 from postroom.plan import Content
 from postroom.store import content, database
+from postroom.store.conversations import addressee_key, sender_key
 
 JO = Address("jo@example.org", "Jo")
 
@@ -37,6 +38,7 @@ class StoreBuilder:
         payload: bytes | None = b'{"Message": 1}',
         keep_content: bool = True,
         received_at: int | None = None,
+        found_by: str | None = None,
         **more: Any,
     ) -> str:
         """One message with its content; `files` are names and bytes of attachments."""
@@ -58,7 +60,7 @@ class StoreBuilder:
             **more,
         )
         self.db.execute(
-            f"INSERT INTO messages VALUES ({', '.join('?' * 16)})",
+            f"INSERT INTO messages VALUES ({', '.join('?' * 20)})",
             (
                 seq,
                 message.id,
@@ -76,6 +78,10 @@ class StoreBuilder:
                 conversation or seq,
                 message.size,
                 len(parts),
+                sender_key(message),
+                addressee_key(message),
+                " ".join(verdict.kind for verdict in message.kinds),
+                found_by,
             ),
         )
         if keep_content:

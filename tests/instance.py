@@ -163,6 +163,8 @@ class Instance:
             "rules_dir": "rules",
             "ingress": {"socketlabs": {"servers": [keys]}, **(ingress or {})},
             "destinations": {"archive": {"kind": "file"}, **(destinations or {})},
+            # Tests send from few addresses, and much.
+            "mail": {"loop_brake": {"per_conversation": "100000/h", "per_sender": "100000/h"}},
             **sections,
         }
         self.write_config()

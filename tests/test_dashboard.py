@@ -107,7 +107,7 @@ def test_a_message_whole(site: Site) -> None:
     for text in (
         "Re: Crash in 2.1",
         "It crashed.\nAgain.",
-        "HTML part, 25 bytes, kept",
+        "25 bytes, without scripts and remote images",
         "X-Odd",
         "trace.pdf",
         "a charset was guessed",

@@ -57,8 +57,8 @@ def test_the_example_configuration_loads_and_has_every_key(tmp_path: Path, monke
     found, _ = app.load_config(tmp_path / "config.yaml")
     assert str(found.destinations["tracker"].options.api_key) == "key"
     common = (
-        config.Server, config.Dispatch, config.Limits, config.Dashboard, config.User,
-        config.IngressCommon, config.DestinationCommon,
+        config.Server, config.Dispatch, config.MailSemantics, config.LoopBrake, config.Limits, config.Dashboard,
+        config.User, config.IngressCommon, config.DestinationCommon,
     )  # fmt: skip
     for settings in common:
         for name in specs(settings):

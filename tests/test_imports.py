@@ -12,15 +12,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ORDER = (
     # ground
+    "postroom.mail",
     "postroom.problems",
     "postroom.yamlfile",
     "postroom.fields",
     "postroom.ids",
     # what a mail is, and what is decided about it
-    "postroom.mail",
     "postroom.message",
+    "postroom.normalise",
+    "postroom.rawmail",
     "postroom.identity",
+    "postroom.bodies",
     "postroom.plan",
+    "postroom.recognise",
+    "postroom.answer",
     "postroom.rules",
     # the ways in and out
     "postroom.config",
@@ -33,6 +38,7 @@ ORDER = (
     # what is kept, and what becomes of it
     "postroom.store",
     "postroom.receive",
+    "postroom.decide",
     "postroom.rulebook",
     "postroom.destination",
     "postroom.dispatch",

@@ -6,6 +6,7 @@ import base64
 import errno
 import hashlib
 import hmac
+import html
 import json
 import os
 import threading
@@ -175,7 +176,9 @@ def test_webhook_default_document(receiver: Receiver, tmp_path: Path) -> None:
     build("webhook", tmp_path, url=receiver.url).deliver(delivery)
     document = receiver.requests[0].json()
     message = document["message"]
-    assert set(document) == {"id", "key", "rule", "title", "body", "footer", "message", "message_url"}
+    assert set(document) == {
+        "id", "key", "rule", "title", "body", "footer", "message", "message_url", "reply_address", "answer"
+    }  # fmt: skip
     assert document["key"] == delivery.key and document["id"] == message["id"] == delivery.message.id
     assert message["received_at"] == "2026-11-18T11:06:40.000Z" and message["date"] is None
     assert message["from"] == {"address": "jo@example.org", "name": "Jo Ünal"}
@@ -240,7 +243,7 @@ def test_redmine_upload_faults(
     delivery = job(attachment(), record=steps.__setitem__)
     if permanent is None:
         redmine.deliver(delivery)
-        assert "a.txt (5 bytes): it is too large" in fake.issues[1]["description"]
+        assert "a.txt (5 bytes): it is too large" in html.unescape(fake.issues[1]["description"])
         assert redmine.deliver(job(attachment(), steps=dict(steps))).reference == "2"
         assert len(steps) == 1 and "a.txt" in fake.issues[2]["description"]
         return

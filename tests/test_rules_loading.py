@@ -52,14 +52,14 @@ def rule(when: str = "always", then: str = "[chat]", more: str = "") -> str:
 
 WHEN = {
     "{subjct: Hello}": "3:12: unknown field 'subjct' in rule 'A'; did you mean 'subject'?",
-    "{body: Hello}": "3:12: unknown field 'body' in rule 'A'; there are recipient, return_path, from, to, cc, subject, "
-    "text, header, parts such as from.domain, and extracted values",
+    "{body: Hello}": "3:12: unknown field 'body' in rule 'A'; there are recipient, return_path, from, to, cc, reply_to, "
+    "addressed, subject, base_subject, text, html, reply_text, kind, header, parts such as from.domain, and extracted values",
     "{from.domian: example.com}": "3:12: unknown field 'from.domian' in rule 'A'; did you mean 'from.domain'?",
     "{subject: {contain: x}}": "3:22: unknown operator 'contain' in the test of subject in rule 'A'; "
     "did you mean 'contains'?",
     "{from: {domain: example.com}}": "3:19: 'domain' is a part, not an operator, in rule 'A'; write from.domain: ...",
     "{contains: x}": "3:12: 'contains' is an operator and needs a field in rule 'A', such as subject: {contains: ...}",
-    "{kind: reply}": "3:12: unknown field 'kind' in rule 'A'",
+    "{kind: replies}": "3:18: the test of kind in rule 'A': there is no kind of mail 'replies'; did you mean 'reply'?",
     "{from: example.com}": "3:18: the test of from in rule 'A': 'example.com' is no address; for a domain write "
     "from.domain: example.com",
     "{from: '*@example.com'}": "3:18: the test of from in rule 'A': a plain value is compared as it stands; for * and ? "

@@ -21,12 +21,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from postroom.fields import Secret, setting
-from postroom.ids import new_id, now_ms
 from postroom.ingress.base import Accepted, Ingress, Mail, Refusal, Request
 from postroom.ingress.jsonbody import Members, decode_json, encode_json
-from postroom.mail.markup import html_to_text
-from postroom.mail.threads import message_key, thread_keys
-from postroom.message import Address, Attachment, Message
+from postroom.message import Address, Attachment
+from postroom.normalise import normalise
 
 _MASK = "***"
 _JSON_TYPES = frozenset(("application/json", "text/json", ""))
@@ -100,12 +98,6 @@ class SocketLabs(Ingress):
         content = document.object("Message")
         if content is None:
             raise Refusal(400, "the document has no Message")
-        recipient = _bare(document.text("InboundRcptTo") or "")
-        # Refusing it would lose a real mail: without a recipient it waits as unmatched, or goes where other fields say.
-        notices = ["the document names no envelope recipient (InboundRcptTo)"] if not recipient else []
-        if error_log := document.text("ErrorLog"):
-            notices.append(error_log)
-        headers = _headers(content)
         attachments: list[Attachment] = []
         contents: list[bytes] = []
         for member, inline in (("Attachments", False), ("EmbeddedMedia", True)):
@@ -113,38 +105,25 @@ class SocketLabs(Ingress):
                 attachment, data = _attachment(each, inline)
                 attachments.append(attachment)
                 contents.append(data)
-        text, html = content.text("TextBody"), content.text("HtmlBody")
-        subject = content.text("Subject")
-        size = sum(len(part.encode()) for part in (subject or "", text or "", html or ""))
-        size += sum(len(name) + len(value) + 4 for name, value in headers) + sum(map(len, contents))
-        folded = {name.lower(): value for name, value in reversed(headers)}
-        if html and not (text and text.strip()):
-            try:
-                text = html_to_text(html)
-            except Exception as error:
-                # The mail is worth more than its plain text.
-                notices.append(f"no text could be made of the HTML ({type(error).__name__})")
-        message = Message(
-            id=new_id(),
-            received_at=now_ms(),
+        error_log = document.text("ErrorLog")
+        message = normalise(
             ingress=self.name,
-            recipient=Address(recipient),
-            return_path=Address(_bare(document.text("InboundMailFrom") or "")),
-            from_=next(iter(_addresses(content, "From")), None),
+            recipient=_bare(document.text("InboundRcptTo") or ""),
+            return_path=_bare(document.text("InboundMailFrom") or ""),
+            headers=_headers(content),
+            from_=_addresses(content, "From"),
             to=_addresses(content, "To"),
             cc=_addresses(content, "Cc"),
             reply_to=_addresses(content, "ReplyTo"),
-            subject=subject,
-            text=text,
-            html=html,
-            headers=headers,
+            subject=content.text("Subject"),
+            text=content.text("TextBody"),
+            html=content.text("HtmlBody"),
             attachments=tuple(attachments),
-            message_id=message_key(folded.get("message-id")) or message_key(content.text("MessageId")),
-            references=thread_keys(folded.get("in-reply-to"), folded.get("references")),
+            notices=[error_log] if error_log else [],
+            # Often null although the mail has one among its headers.
+            message_id=content.text("MessageId"),
             client_ip=document.text("InboundIpAddress"),
             spam_score=document.number("SpamScore"),
-            size=size,
-            notices=tuple(notices),
         )
         for key in document.source:
             if key.lower() == "secretkey":

@@ -9,19 +9,27 @@ from functools import lru_cache
 from typing import Any, cast
 
 from postroom.fields import FieldSet, Spec, specs
+from postroom.mail.targets import Markup
 from postroom.message import Message
 from postroom.plan import Content, Step
 from postroom.problems import Place, did_you_mean, listed
 from postroom.rules.field_values import Compiled, check_value, coerce, compile_value, render_value, text_of
 from postroom.rules.reading import EMPTY, Reading
 from postroom.rules.template_names import Shape, values_of
-from postroom.rules.templates import FillError
+from postroom.rules.templates import FillError, Template
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence
 
 COMMON = ("title", "body", "footer", "attachments")
 """Fields that every destination takes."""
 NO_SUBJECT = "(no subject)"
 """The title where a mail gives none."""
+_BODIES = {
+    (False, False): Template("{{ text }}"),
+    (False, True): Template("{{ reply_text }}"),
+    (True, False): Template("{{ markdown }}"),
+    (True, True): Template("{{ reply_markdown }}"),
+}
+"""The body where a rule gives none, by whether the destination shows markup and whether the mail continues an item."""
 
 
 class RenderError(ValueError):
@@ -57,19 +65,34 @@ def read_actions(node: Node, where: str, names: MappingType[str, Shape], reading
     return good if len(good) == len(found) else None
 
 
-def render(action: Action, step: Step, message: Message, *, message_url: str, fields: FieldSet) -> Content:
+def render(
+    action: Action,
+    step: Step,
+    message: Message,
+    *,
+    message_url: str,
+    reply_address: str,
+    continues: bool,
+    fields: FieldSet,
+) -> Content:
     """What a step sends. Raises RenderError."""
-    names = values_of(message, message_url=message_url, rule=step.rule, extracted=step.values)
+    names = values_of(
+        message, message_url=message_url, reply_address=reply_address, rule=step.rule, extracted=step.values
+    )
     declared = _specs(fields.fields)
     field = ""
     own: dict[str, Any] = {}
     texts = dict.fromkeys(COMMON[:3], "")
     try:
         for field in texts:
+            # A title is one line without markup everywhere.
+            markup = Markup.PLAIN if field == "title" else fields.markup
             if field in action.fields:
-                texts[field] = text_of(action.fields[field], names)
-            elif field != "footer":
-                texts[field] = names["subject" if field == "title" else "text"]
+                texts[field] = text_of(action.fields[field], names, markup)
+            elif field == "title":
+                texts[field] = names["subject"]
+            elif field == "body":
+                texts[field] = text_of(_BODIES[markup is not Markup.PLAIN, continues], names, markup)
         for field, value in action.fields.items():
             if field in texts:
                 continue

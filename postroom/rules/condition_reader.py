@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 
+from postroom.mail.kinds import Kind
+from postroom.problems import did_you_mean, listed
 from postroom.rules import conditions, operators
 from postroom.rules.conditions import Condition
-from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, kind_of
+from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, TEXT_FIELDS, kind_of
 from postroom.rules.operators import OPERATORS, WORDS, Operator
 from postroom.rules.patterns import PatternError, Regex, compile_re2
 from postroom.rules.reading import EMPTY, Reading
@@ -203,6 +205,10 @@ class ConditionReader:
     def _can_be(self, scalar: Scalar, label: str, kind: str, what: str) -> bool:
         """Finds operands which no address part can equal: slips that would never match and never show."""
         text = scalar.value
+        if label == "kind" and text.lower() not in list(Kind):
+            hint = did_you_mean(text, list(Kind)) or f"; there are {listed(list(Kind))}"
+            self.reading.report(scalar, f"{what}: there is no kind of mail '{text}'{hint}")
+            return False
         part = label.rpartition(".")[2]
         if kind != "text" and "*" in text:
             mend = f'for * and ? write {{glob: "{text}"}}'
@@ -254,7 +260,7 @@ class ConditionReader:
             )
             return
         known = (*FIELDS, "header", "all", "any", "not", *self.extracted.fields)
-        self.reading.unknown_field(key, known, self.where, (*ADDRESS_FIELDS, "subject", "text", "header"))
+        self.reading.unknown_field(key, known, self.where, (*ADDRESS_FIELDS, *TEXT_FIELDS, "kind", "header"))
 
 
 def is_header_name(name: str) -> bool:

@@ -51,7 +51,7 @@ def field_test(field: str, label: str, operators: list[Operator]) -> Condition:
         met = any(all(operator.of_value(value) for operator in operators) for value in values)
         if not values:
             met = any(operator.words == "does not exist" for operator in operators)
-        return ConditionTrace(shortened(words), met, shown(values))
+        return ConditionTrace(shortened(words), met, _kinds(facts) if field == "kind" else shown(values))
 
     return Condition(holds, trace, label)
 
@@ -136,6 +136,12 @@ def shown(values: tuple[Value, ...]) -> str:
     texts = [f"'{shortened(value.raw)}'" for value in values[:_VALUES_SHOWN]]
     more = len(values) - len(texts)
     return ", ".join(texts) + (f" and {more} more" if more else "")
+
+
+def _kinds(facts: Facts) -> str:
+    """The kinds of a mail, each with the evidence for it."""
+    verdicts = facts.message.kinds
+    return ", ".join(f"'{verdict.kind}' ({verdict.evidence})" for verdict in verdicts) or ABSENT
 
 
 def shortened(text: str) -> str:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from postroom.bodies import split_of
+from postroom.mail.addresses import address_key
+from postroom.mail.folding import fold, fold_domain, nfc, spell_domain
+from postroom.mail.subjects import base_subject
 from postroom.message import Address, Message
-from postroom.rules.folding import LONGEST, fold, fold_address, fold_domain, nfc, spell_domain
+from postroom.rules.folding import LONGEST
 
-ADDRESS_FIELDS = ("recipient", "return_path", "from", "to", "cc")
+ADDRESS_FIELDS = ("recipient", "return_path", "from", "to", "cc", "reply_to", "addressed")
 ADDRESS_PARTS = ("domain", "user", "detail", "name")
-TEXT_FIELDS = ("subject", "text")
+TEXT_FIELDS = ("subject", "base_subject", "text", "html", "reply_text")
 FIELDS = (
     *(field + part for field in ADDRESS_FIELDS for part in ("", *(f".{part}" for part in ADDRESS_PARTS))),
     *TEXT_FIELDS,
+    "kind",
 )
 """Every field but `header` and the extracted values."""
 
@@ -82,10 +87,11 @@ class Facts(dict[str, Any]):
         message = self.message
         if field.startswith("header."):
             return [_text(value) for value in self._header(field[7:])]
-        if field == "subject":
-            return [] if message.subject is None else [_text(message.subject)]
-        if field == "text":
-            return [] if message.text is None else [_text(message.text)]
+        if field in _TEXTS:
+            text = _TEXTS[field](message)
+            return [] if text is None else [_text(text)]
+        if field == "kind":
+            return [_text(verdict.kind) for verdict in message.kinds]
         if "=" in field:
             found = self.found.get(field)
             return [] if found is None else [_text(found)]
@@ -117,6 +123,15 @@ _ADDRESSES: dict[str, Callable[[Message], tuple[Address, ...]]] = {
     "from": lambda message: () if message.from_ is None else (message.from_,),
     "to": lambda message: message.to,
     "cc": lambda message: message.cc,
+    "reply_to": lambda message: message.reply_to,
+    "addressed": lambda message: (*message.to, *message.cc, message.recipient),
+}
+_TEXTS: dict[str, Callable[[Message], str | None]] = {
+    "subject": lambda message: message.subject,
+    "base_subject": lambda message: None if message.subject is None else base_subject(message.subject),
+    "text": lambda message: message.text,
+    "html": lambda message: message.html,
+    "reply_text": lambda message: None if message.text is None else split_of(message).text,
 }
 _PARTS: dict[str, Callable[[Address], str | None]] = {
     "user": lambda address: address.user,
@@ -142,7 +157,7 @@ def _domain(domain: str) -> Value:
 
 def _address(address: Address) -> Value:
     raw = nfc(address.address[:LONGEST])
-    folded = fold_address(address)
+    folded = address_key(address.address)
     local, at, domain = folded.rpartition("@")
     spelt = spell_domain(domain)
     if not at or spelt == domain:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from postroom.fields import Json, parse_scalar
+from postroom.mail.targets import Markup
 from postroom.problems import Place
 from postroom.rules.reading import EMPTY
 from postroom.rules.sandbox import LONGEST_OUTPUT, as_text
@@ -69,10 +70,10 @@ def check_value(kind: Any, node: Node, what: str, report: Report) -> None:
             report(node.place, f"{what}: {error}")
 
 
-def render_value(value: Compiled, names: MappingType[str, Any]) -> Any:
-    """Raises FillError."""
+def render_value(value: Compiled, names: MappingType[str, Any], markup: Markup = Markup.PLAIN) -> Any:
+    """Raises FillError. `markup`: see Template.render."""
     if isinstance(value, Template):
-        return value.render(names)
+        return value.render(names, markup)
     if isinstance(value, list):
         return [render_value(item, names) for item in value]
     if isinstance(value, dict):
@@ -115,10 +116,10 @@ def coerce(kind: Any, value: Any) -> Any:
         raise ValueError(_short(str(error), 300)) from error
 
 
-def text_of(value: Compiled, names: MappingType[str, Any]) -> str:
+def text_of(value: Compiled, names: MappingType[str, Any], markup: Markup = Markup.PLAIN) -> str:
     """A rendered title, body or footer. Raises FillError."""
     try:
-        return typing.cast(str, coerce(str, render_value(value, names)))
+        return typing.cast(str, coerce(str, render_value(value, names, markup)))
     except ValueError as error:
         raise FillError(str(error)) from error
 

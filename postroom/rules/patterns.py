@@ -118,11 +118,6 @@ def word_test(words: Iterable[str]) -> Callable[[str], bool]:
     return meets
 
 
-def has_endless_marks(text: str) -> bool:
-    """More than 30 combining marks in a row."""
-    return _MARKS.search(text.encode("utf-8", "replace")) is not None
-
-
 def control_character(text: str) -> str | None:
     """The name of a control character in a text, where an escape of YAML's double quotes made one by accident."""
     found = _CONTROL.search(text)
@@ -164,4 +159,3 @@ _NO_GROUP = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL_NAMES = {"\x08": "backspace", "\x00": "NUL", "\x07": "bell", "\x0b": "vertical tab", "\x0c": "form feed"}
 _CONTROL_NAMES |= {"\x1b": "escape"}
-_MARKS = compile_re2(r"\pM{31}")

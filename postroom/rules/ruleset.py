@@ -42,15 +42,33 @@ class RuleSet:
         """The same decision, with what each rule and each condition saw."""
         return explain(self.rules, message)
 
-    def render(self, step: Step, message: Message, *, message_url: str, fields: FieldSet) -> Content:
+    def render(
+        self,
+        step: Step,
+        message: Message,
+        *,
+        message_url: str,
+        fields: FieldSet,
+        reply_address: str = "",
+        continues: bool = False,
+    ) -> Content:
         """What a step of this rule set's plan sends; `fields` are those of its destination.
 
+        `reply_address` continues the message's conversation; `continues`: there is an item for it already.
         Raises RenderError, also where the rule has no such action.
         """
         rule = self._by_name.get(step.rule)
         if rule is None or not 0 <= step.action < len(rule.actions):
             raise RenderError(f"rule '{step.rule}' has no action {step.action + 1} in this rule set")
-        return actions.render(rule.actions[step.action], step, message, message_url=message_url, fields=fields)
+        return actions.render(
+            rule.actions[step.action],
+            step,
+            message,
+            message_url=message_url,
+            reply_address=reply_address,
+            continues=continues,
+            fields=fields,
+        )
 
 
 def compile_rules(

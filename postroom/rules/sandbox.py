@@ -22,7 +22,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as JINJA_TESTS
 from jinja2.utils import pass_context
 
-from postroom.rules.template_names import ATTRIBUTES, LOOP
+from postroom.mail.targets import Markup, escape
+from postroom.rules.template_names import ATTRIBUTES, LOOP, Lazy, MarkdownText
 
 LONGEST_OUTPUT = 1_000_000
 """Characters of one rendered field, and of any text made on the way."""
@@ -43,6 +44,13 @@ def as_text(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     return str(value)
+
+
+def as_markup(markup: Markup, value: object) -> str:
+    """How a value prints in a text of the given markup: nothing of a mail acts there."""
+    if isinstance(value, MarkdownText):
+        return str(value) if markup in (Markup.MARKDOWN, Markup.PLAIN) else escape(markup, value.plain)
+    return escape(markup, as_text(value))
 
 
 def bounded_join(parts: Iterable[object], between: str = "") -> str:
@@ -124,6 +132,7 @@ def counted(context: Context, items: Any) -> list[Any]:
 
 
 BUDGET: Final = " rounds left"
+MARKUP: Final = " markup"
 """Name of the count in a context: no template can spell it."""
 
 
@@ -277,11 +286,23 @@ def _make() -> Sandbox:
     made.filters = {**FILTERS, COUNTED: counted, JOINED: bounded_join}
     made.tests = dict(TESTS)
     made.globals = {}
+    made.context_class = _LazyContext
     return made
 
 
-def _finalize(value: object) -> object:
-    return value if isinstance(value, (str, Undefined)) else as_text(value)
+@pass_context
+def _finalize(context: Context, value: object) -> object:
+    return value if isinstance(value, Undefined) else as_markup(context.parent[MARKUP], value)
+
+
+class _LazyContext(Context):
+    """Makes a Lazy value when its name is first used."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        found = super().resolve_or_missing(key)
+        if isinstance(found, Lazy):
+            found = self.parent[key] = found.make()
+        return found
 
 
 COUNTED: Final = " counted"

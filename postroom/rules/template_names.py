@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from postroom import bodies
+from postroom.mail.subjects import base_subject
 from postroom.message import Address, Attachment, Message
 
 LONGEST_TEXT = 500_000
@@ -75,11 +77,16 @@ LOOP: Final = Shape(
 
 NAMES: Final[Mapping[str, Shape]] = {
     "subject": TEXT,
+    "base_subject": TEXT,
     "text": TEXT,
     "html": TEXT,
+    "markdown": TEXT,
+    "reply_text": TEXT,
+    "reply_markdown": TEXT,
     "from": ADDRESS,
     "to": Shape("list", {}, item=ADDRESS),
     "cc": Shape("list", {}, item=ADDRESS),
+    "reply_to": Shape("list", {}, item=ADDRESS),
     "recipient": ADDRESS,
     "return_path": ADDRESS,
     "headers": HEADERS,
@@ -88,6 +95,8 @@ NAMES: Final[Mapping[str, Shape]] = {
     "received_at": TIME,
     "message_id": TEXT,
     "message_url": TEXT,
+    "reply_address": TEXT,
+    "kind": Shape("list", {}, item=TEXT),
     "spam_score": NUMBER,
     "rule": TEXT,
 }
@@ -159,6 +168,27 @@ class AddressText(str):
         return made
 
 
+class MarkdownText(str):
+    """Markdown in which the mail's own text is escaped already. `plain` is the same without markup."""
+
+    __slots__ = ("plain",)
+    plain: str
+
+    def __new__(cls, markdown: str, plain: str) -> MarkdownText:
+        made = super().__new__(cls, _cut(markdown))
+        made.plain = _cut(plain)
+        return made
+
+
+class Lazy:
+    """A value that takes time to make: made where a template uses its name."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self.make = make
+
+
 class Headers:
     """`headers['X-Name']` is the first value or empty; `headers.all('Received')` lists every one."""
 
@@ -176,6 +206,7 @@ class Headers:
 
 ATTRIBUTES: Final[Mapping[type, frozenset[str]]] = {
     str: TEXT_METHODS,
+    MarkdownText: TEXT_METHODS,
     AddressText: TEXT_METHODS | frozenset(ADDRESS.attributes),
     Attachment: frozenset(ATTACHMENT.attributes),
     Headers: HEADERS.methods,
@@ -184,17 +215,24 @@ ATTRIBUTES: Final[Mapping[type, frozenset[str]]] = {
 """What the sandbox lets templates reach, by type. Nothing else has attributes there."""
 
 
-def values_of(message: Message, *, message_url: str, rule: str, extracted: Mapping[str, Any]) -> dict[str, Any]:
+def values_of(
+    message: Message, *, message_url: str, reply_address: str, rule: str, extracted: Mapping[str, Any]
+) -> dict[str, Any]:
     """The names of a template with their values for one message."""
     received = _time(message.received_at)
     date = message.date
     return {
         "subject": _cut(message.subject or ""),
+        "base_subject": Lazy(lambda: base_subject(_cut(message.subject or ""))),
+        "markdown": Lazy(lambda: MarkdownText(bodies.markdown_of(message), message.text or "")),
+        "reply_text": Lazy(lambda: _cut(bodies.split_of(message).text)),
+        "reply_markdown": Lazy(lambda: MarkdownText(bodies.reply_markdown_of(message), bodies.split_of(message).text)),
         "text": _cut(message.text or ""),
         "html": _cut(message.html or ""),
         "from": AddressText(message.from_ or Address()),
         "to": [AddressText(address) for address in message.to],
         "cc": [AddressText(address) for address in message.cc],
+        "reply_to": [AddressText(address) for address in message.reply_to],
         "recipient": AddressText(message.recipient),
         "return_path": AddressText(message.return_path),
         "headers": Headers(message),
@@ -203,6 +241,8 @@ def values_of(message: Message, *, message_url: str, rule: str, extracted: Mappi
         "received_at": received,
         "message_id": message.message_id or "",
         "message_url": message_url,
+        "reply_address": reply_address,
+        "kind": [verdict.kind for verdict in message.kinds],
         "spam_score": message.spam_score,
         "rule": rule,
         **extracted,

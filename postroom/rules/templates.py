@@ -13,7 +13,18 @@ from jinja2 import nodes
 from jinja2.environment import TemplateExpression
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
 
-from postroom.rules.sandbox import BUDGET, COUNTED, JOINED, LONGEST_OUTPUT, MOST_ROUNDS, SANDBOX, settled
+from postroom.mail.targets import Markup
+from postroom.rules.sandbox import (
+    BUDGET,
+    COUNTED,
+    JOINED,
+    LONGEST_OUTPUT,
+    MARKUP,
+    MOST_ROUNDS,
+    SANDBOX,
+    as_markup,
+    settled,
+)
 from postroom.rules.template_check import Checker
 from postroom.rules.template_names import Shape
 
@@ -28,16 +39,19 @@ class Template:
 
     source: str
 
-    def render(self, names: Mapping[str, Any]) -> Any:
+    def render(self, names: Mapping[str, Any], markup: Markup = Markup.PLAIN) -> Any:
         """A text; or, where the source is exactly one `{{ expression }}`, its value as it is.
+
+        For a markup other than plain always a text, in which no value of the mail acts.
 
         Raises FillError.
         """
-        context = {**names, BUDGET: [MOST_ROUNDS]}
+        context = {**names, BUDGET: [MOST_ROUNDS], MARKUP: markup}
         try:
             program = _compile(self.source)
             if isinstance(program, TemplateExpression):
-                return settled(program(context))
+                value = settled(program(context))
+                return value if markup is Markup.PLAIN else as_markup(markup, value)
             return _text(program, context)
         except TemplateError as error:
             raise FillError(error.message or "the template failed") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,10 @@ from postroom.identity import Identity
 from postroom.ids import new_id
 from postroom.message import Message
 from postroom.plan import Plan, Step
+from postroom.recognise import NO_TIES, Ties
+from postroom.store import conversations
+from postroom.store.brake import Brake
+from postroom.store.conversations import thread_digest
 from postroom.store.states import DeliveryState, MessageState
 
 WEAK_IDENTITY_MS = 600_000
@@ -37,6 +42,10 @@ class NewMessage:
     contents: Sequence[bytes]
     plan: Plan
     rule_set: int
+    ties: Ties
+    sender: bytes | None
+    """See conversations.sender_key."""
+    addressee: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,47 +56,83 @@ class Stored:
     absorbed: bool
 
 
-def insert_all(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[Stored]:
-    """Stores messages with their attachments and deliveries, or absorbs those whose document came before.
+class Inserter:
+    """Stores messages, each held instead of routed where the loop brake says so."""
 
-    Mail that is new in every respect, as most is, goes in by one statement a table: each statement costs more than a
-    row. The rest follows one by one.
-    """
-    plain = [each for start in range(0, len(new), 500) for each in _all_new(db, new[start : start + 500])]
-    if plain:
-        _insert_plain(db, plain)
-    done = {id(each) for each in plain}
-    return [Stored(each.message.id, absorbed=False) if id(each) in done else _insert(db, each) for each in new]
+    def __init__(self, brake: Brake) -> None:
+        self._brake = brake
 
+    def insert_all(self, db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[Stored]:
+        """Stores messages with their attachments and deliveries, or absorbs those whose document came before.
 
-def _all_new(db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[NewMessage]:
-    """Those that continue nothing, and share neither identity, thread key nor action with anything before.
+        Mail that is new in every respect, as most is, goes in by one statement a table: each statement costs more than
+        a row. The rest follows one by one.
+        """
+        plain = [each for start in range(0, len(new), 500) for each in self._all_new(db, new[start : start + 500])]
+        if plain:
+            _insert_plain(db, plain)
+        done = {id(each) for each in plain}
+        return [Stored(each.message.id, absorbed=False) if id(each) in done else self._insert(db, each) for each in new]
 
-    The store is asked once, for every column that could know one of them.
-    """
-    candidates = [each for each in new if not each.identity.weak and not each.message.references]
-    if not candidates:
-        return []
-    identities = [each.identity.delivery for each in candidates]
-    keys = [_digest(each.message.message_id) for each in candidates if each.message.message_id]
-    once = [_once(step, each.identity.mail) for each in candidates for step in each.plan.steps]
-    known: set[bytes] = set()
-    parts = (("identities", "identity", identities), ("thread_keys", "key", keys), ("deliveries", "once", once))
-    asked = [part for part in parts if part[2]]
-    query = " UNION ALL ".join(
-        f"SELECT {column} FROM {table} WHERE {column} IN ({','.join('?' * len(values))})"
-        for table, column, values in asked
-    )
-    known.update(row[0] for row in db.execute(query, [value for _, _, values in asked for value in values]))
-    plain = []
-    for each in candidates:
-        marks = [each.identity.delivery, *(_once(step, each.identity.mail) for step in each.plan.steps)]
-        if each.message.message_id:
-            marks.append(_digest(each.message.message_id))
-        if known.isdisjoint(marks):
-            plain.append(each)
-            known.update(marks)
-    return plain
+    def _all_new(self, db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[NewMessage]:
+        """Those that continue nothing, share neither identity, thread key nor action with anything before, and are far
+        from the loop brake.
+
+        The store is asked once, for every column that could know one of them.
+        """
+        candidates = [
+            each for each in new if not each.identity.weak and not each.message.references and each.ties is NO_TIES
+        ]
+        if not candidates:
+            return []
+        identities = [each.identity.delivery for each in candidates]
+        keys = [thread_digest(each.message.message_id) for each in candidates if each.message.message_id]
+        once = [_once(step, each.identity.mail) for each in candidates for step in each.plan.steps]
+        known: set[bytes] = set()
+        parts = (("identities", "identity", identities), ("thread_keys", "key", keys), ("deliveries", "once", once))
+        asked = [part for part in parts if part[2]]
+        query = " UNION ALL ".join(
+            f"SELECT {column} FROM {table} WHERE {column} IN ({','.join('?' * len(values))})"
+            for table, column, values in asked
+        )
+        known.update(row[0] for row in db.execute(query, [value for _, _, values in asked for value in values]))
+        senders = Counter(each.sender for each in new)
+        now = max(each.message.received_at for each in candidates)
+        near = {sender for sender, count in senders.items() if self._brake.is_near(db, sender, count, now)}
+        plain = []
+        for each in candidates:
+            marks = [each.identity.delivery, *(_once(step, each.identity.mail) for step in each.plan.steps)]
+            if each.message.message_id:
+                marks.append(thread_digest(each.message.message_id))
+            if known.isdisjoint(marks) and each.sender not in near:
+                plain.append(each)
+                known.update(marks)
+        return plain
+
+    def _insert(self, db: sqlite3.Connection, new: NewMessage) -> Stored:
+        """Stores one message, or absorbs a document that came before."""
+        message, now = new.message, new.message.received_at
+        earlier = _claim_identity(db, new.identity.delivery, message.id, now, weak=new.identity.weak)
+        if earlier is not None:
+            db.execute(
+                "INSERT INTO events (at, who, what, message, detail)"
+                " VALUES (?, ?, 'absorbed', (SELECT seq FROM messages WHERE id = ?), 'the same document came again')",
+                (now, f"ingress {message.ingress}", earlier),
+            )
+            return Stored(earlier, absorbed=True)
+        (seq,) = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM messages").fetchone()
+        found = conversations.find(db, message, new.ties, new.sender, new.addressee)
+        conversation = found[0] if found else seq
+        held = self._brake.reason(db, found[0] if found else None, new.sender, now)
+        _insert_rows(db, "messages", [_message_row(new, seq, conversation, found[1] if found else None, held)])
+        db.execute("INSERT INTO contents VALUES (?, ?)", (seq, new.block))
+        conversations.remember(db, message, conversation)
+        for position, content in enumerate(new.contents):
+            _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
+        if held is None:
+            mail = _mail_key(db, new) if new.plan.steps else b""
+            insert_deliveries(db, new.plan, mail, seq, conversation, now)
+        return Stored(message.id, absorbed=False)
 
 
 def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
@@ -123,29 +168,9 @@ def _insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, .
         db.execute(f"INSERT INTO {table} VALUES {marks}", [value for row in part for value in row])
 
 
-def _insert(db: sqlite3.Connection, new: NewMessage) -> Stored:
-    """Stores one message, or absorbs a document that came before."""
-    message, now = new.message, new.message.received_at
-    earlier = _claim_identity(db, new.identity.delivery, message.id, now, weak=new.identity.weak)
-    if earlier is not None:
-        db.execute(
-            "INSERT INTO events (at, who, what, message, detail)"
-            " VALUES (?, ?, 'absorbed', (SELECT seq FROM messages WHERE id = ?), 'the same document came again')",
-            (now, f"ingress {message.ingress}", earlier),
-        )
-        return Stored(earlier, absorbed=True)
-    (seq,) = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM messages").fetchone()
-    conversation = _conversation(db, message) or seq
-    _insert_rows(db, "messages", [_message_row(new, seq, conversation)])
-    db.execute("INSERT INTO contents VALUES (?, ?)", (seq, new.block))
-    _remember_thread(db, message, conversation)
-    for position, content in enumerate(new.contents):
-        _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
-    _insert_deliveries(db, new, seq, conversation)
-    return Stored(message.id, absorbed=False)
-
-
-def _message_row(new: NewMessage, seq: int, conversation: int) -> tuple[Any, ...]:
+def _message_row(
+    new: NewMessage, seq: int, conversation: int, found_by: str | None = None, held: str | None = None
+) -> tuple[Any, ...]:
     message, sender = new.message, new.message.from_
     return (
         seq,
@@ -157,14 +182,23 @@ def _message_row(new: NewMessage, seq: int, conversation: int) -> tuple[Any, ...
         sender.address if sender else None,
         sender.name if sender else None,
         message.subject[:_LONGEST_SUBJECT] if message.subject else message.subject,
-        MessageState.ROUTED if new.plan.steps else MessageState.UNMATCHED,
-        None,
+        MessageState.HELD if held else state_of(new.plan),
+        held,
         new.rule_set,
         "\n".join(new.plan.matched),
         conversation,
         message.size,
         len(message.attachments),
+        new.sender,
+        new.addressee,
+        " ".join([verdict.kind for verdict in message.kinds]),
+        found_by,
     )
+
+
+def state_of(plan: Plan) -> MessageState:
+    """What a message becomes by its plan."""
+    return MessageState.ROUTED if plan.steps else MessageState.UNMATCHED
 
 
 def _claim_identity(db: sqlite3.Connection, identity: bytes, message_id: str, now: int, *, weak: bool) -> str | None:
@@ -184,37 +218,6 @@ def _claim_identity(db: sqlite3.Connection, identity: bytes, message_id: str, no
     return earlier
 
 
-def _conversation(db: sqlite3.Connection, message: Message) -> int | None:
-    """The conversation that the newest known thread key leads to.
-
-    A key counts only where the sender took part or the recipient is the same, so that nobody who merely learned a
-    Message-ID can join, and block, the conversation of others.
-    """
-    own = (message.message_id,) if message.message_id else ()
-    sender = message.from_.address if message.from_ else ""
-    for key in message.references + own:
-        row = db.execute(
-            "SELECT k.conversation FROM thread_keys k WHERE k.key = ? AND ("
-            " EXISTS (SELECT 1 FROM messages m WHERE m.conversation = k.conversation"
-            "  AND m.from_address = ? COLLATE NOCASE)"
-            " OR EXISTS (SELECT 1 FROM messages m WHERE m.conversation = k.conversation"
-            "  AND m.recipient = ? COLLATE NOCASE)) ORDER BY k.conversation LIMIT 1",
-            (_digest(key), sender, message.recipient.address),
-        ).fetchone()
-        if row is not None:
-            conversation: int = row[0]
-            return conversation
-    return None
-
-
-def _remember_thread(db: sqlite3.Connection, message: Message, conversation: int) -> None:
-    keys = message.references + ((message.message_id,) if message.message_id else ())
-    if not keys:
-        return
-    # The keys that it refers to are remembered too: a reply can overtake the mail that it answers.
-    db.executemany("INSERT OR IGNORE INTO thread_keys VALUES (?, ?)", [(_digest(key), conversation) for key in keys])
-
-
 def _insert_attachment(db: sqlite3.Connection, seq: int, position: int, sha256: str, content: bytes) -> None:
     blob = db.execute(
         "INSERT INTO blobs (sha256, size) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING seq", (sha256, len(content))
@@ -228,14 +231,20 @@ def _insert_attachment(db: sqlite3.Connection, seq: int, position: int, sha256: 
     db.execute("INSERT INTO attachments VALUES (?, ?, ?)", (seq, position, blob[0]))
 
 
-def _insert_deliveries(db: sqlite3.Connection, new: NewMessage, seq: int, conversation: int) -> None:
-    now = new.message.received_at
-    mail = new.identity.mail
-    if new.identity.weak and new.plan.steps:
-        # Two identical alerts are two mails: what tells them apart is the message that was first within the window.
-        first = _claim_identity(db, mail, new.message.id, now, weak=True) or new.message.id
-        mail = first.encode()
-    for step in new.plan.steps:
+def _mail_key(db: sqlite3.Connection, new: NewMessage) -> bytes:
+    """What is equal for mails of which each action is taken once."""
+    if not new.identity.weak:
+        return new.identity.mail
+    # Two identical alerts are two mails: what tells them apart is the message that was first within the window.
+    message = new.message
+    first = _claim_identity(db, new.identity.mail, message.id, message.received_at, weak=True)
+    return (first or message.id).encode()
+
+
+def insert_deliveries(db: sqlite3.Connection, plan: Plan, mail: bytes, seq: int, conversation: int, now: int) -> None:
+    """Owes what a plan says to a message (its seq). One action of one rule acts once for one `mail`: where that was
+    planned before, the delivery is suppressed, and says so."""
+    for step in plan.steps:
         once = _once(step, mail)
         row = _delivery_row(step, seq, conversation, now)
         done = db.execute(

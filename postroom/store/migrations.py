@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
+from postroom.store.conversations import key_of_address
+
 migrations = Migrations("postroom")
 
 _SPINE = """
@@ -83,6 +85,32 @@ CREATE TABLE users (name TEXT PRIMARY KEY, password_hash TEXT NOT NULL, role TEX
 def spine(db: Database) -> None:
     """Messages, the outbox, attempts, rule sets, people."""
     _run(db, _SPINE)
+
+
+_MAIL_SEMANTICS = """
+-- The senders and recipients of messages as keys that are equal for equal addresses (store/conversations.py); how each
+-- was classed, and by which evidence it was found to continue its conversation.
+ALTER TABLE messages ADD COLUMN sender BLOB;
+ALTER TABLE messages ADD COLUMN addressee BLOB;
+ALTER TABLE messages ADD COLUMN kinds TEXT NOT NULL DEFAULT '';
+ALTER TABLE messages ADD COLUMN found_by TEXT;
+UPDATE messages SET sender = key_of_address(COALESCE(NULLIF(from_address, ''), return_path)),
+  addressee = key_of_address(recipient);
+DROP INDEX messages_conversation;
+DROP INDEX messages_participation;
+CREATE INDEX messages_conversation ON messages (conversation, received_at);
+CREATE INDEX messages_participants ON messages (conversation, sender);
+CREATE INDEX messages_addressees ON messages (conversation, addressee);
+CREATE INDEX messages_sender ON messages (sender, received_at);
+CREATE INDEX items_reference ON items (reference);
+"""
+
+
+@migrations()
+def mail_semantics(db: Database) -> None:
+    """Kinds of mail, equal addresses, the loop brake's counts."""
+    db.conn.create_function("key_of_address", 1, key_of_address, deterministic=True)
+    _run(db, _MAIL_SEMANTICS)
 
 
 def _run(db: Database, script: str) -> None:

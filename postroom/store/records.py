@@ -42,6 +42,10 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     attachments: int
     """How many."""
+    kinds: tuple[str, ...]
+    """How the mail was classed: see postroom.mail.kinds."""
+    found_by: str | None
+    """The evidence by which it continues its conversation; None where it began one."""
     deliveries: tuple[DeliverySummary, ...] = ()
 
 

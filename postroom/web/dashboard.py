@@ -5,7 +5,10 @@
 | `GET /` | the messages: `state`, `q` (search), `before` (paging) |
 | `GET /messages/ID` | one message: deliveries with attempts, why, the mail itself, what happened |
 | `GET /messages/ID/payload`, `/messages/ID/attachments/N` | downloads, never shown in place |
-| `POST /deliveries/ID/retry` | 303 back to the message; needs the role operator |
+| `GET /messages/ID/html` | its HTML made harmless, for the frame on that page |
+| `POST /deliveries/ID/retry` | 303 back to the message; needs the role operator, as do the next two |
+| `POST /messages/ID/release` | routes a held message under today's rules |
+| `POST /messages/ID/discard` | ends a held or unmatched message: nothing of it is sent |
 
 All of them need a login. A page shows what is in the store and computes the trace anew; nothing here writes.
 """
@@ -24,13 +27,17 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
+from postroom.bodies import split_of
+from postroom.mail.safe_html import safe_html
 from postroom.message import Message
 from postroom.plan import Trace
 from postroom.store.history import COUNT_CAP, FILTERS, History
-from postroom.store.states import DeliveryState
+from postroom.store.states import DeliveryState, MessageState
 from postroom.web import auth, display
 
 Explain = Callable[[int, Message], Trace | None]
+Decide = Callable[[str, str], bool]
+"""Takes an id and who decides; False where the thing is not one to decide about (any more)."""
 
 _PAGE = 50
 _ALWAYS = ("", "pending", "retrying", "dead", "unmatched")
@@ -61,13 +68,15 @@ def blueprint(
     *,
     history: History,
     explain: Explain,
-    retry: Callable[[str, str], bool],
+    retry: Decide,
+    release: Decide,
+    discard: Decide,
     problems: Callable[[], Sequence[str]],
     ingresses: Sequence[str] = (),
     public_url: str = "",
 ) -> Blueprint:
-    """The pages. `explain` takes a rule set's seq and a message; `retry` a delivery's id and who wants it, and says
-    whether the delivery was one to retry; `problems` are sentences that every page shows at its top.
+    """The pages. `explain` takes a rule set's seq and a message; `retry` a delivery's id, `release` and `discard` a
+    message's; `problems` are sentences that every page shows at its top.
 
     `ingresses` and `public_url` make the endpoint URLs that the empty list shows a newcomer.
     """
@@ -111,6 +120,8 @@ def blueprint(
             row=detail.row,
             mail=detail.message,
             trace=_trace(explain, detail.row.rule_set, detail.message),
+            split=None if detail.message is None else split_of(detail.message),
+            discardable=(MessageState.HELD, MessageState.UNMATCHED),
             retriable=_RETRIABLE,
         )
 
@@ -131,6 +142,31 @@ def blueprint(
         # The first piece is read now: a fault of the store is a 500, not a broken download.
         body = chain([next(chunks, b"")], chunks)
         return _download(Response(body), part.name or f"attachment-{position + 1}", size)
+
+    @pages.get("/messages/<uuid:id>/html")
+    def html(id: UUID) -> ResponseReturnValue:
+        detail = history.message(str(id))
+        if detail is None or detail.message is None or not detail.message.html:
+            abort(404, "This mail has no HTML in the store, or no longer.")
+        return _framed(safe_html(detail.message.html))
+
+    @pages.post("/messages/<uuid:id>/release")
+    def release_message(id: UUID) -> ResponseReturnValue:
+        return decided(id, release, "The message was released: it goes where today's rules send it.")
+
+    @pages.post("/messages/<uuid:id>/discard")
+    def discard_message(id: UUID) -> ResponseReturnValue:
+        return decided(id, discard, "The message was discarded: nothing of it is sent.")
+
+    def decided(id: UUID, decide: Decide, done: str) -> ResponseReturnValue:
+        auth.require_role("operator")
+        if history.message(str(id)) is None:
+            abort(404, "No message has this id.")
+        if decide(str(id), auth.current_user() or ""):
+            flash(done, "good")
+        else:
+            flash("The message does not wait for a decision any more.", "bad")
+        return redirect(url_for("dashboard.message", id=id), 303)
 
     @pages.post("/deliveries/<uuid:id>/retry")
     def retry_delivery(id: UUID) -> ResponseReturnValue:
@@ -180,6 +216,20 @@ def _trace(explain: Explain, rule_set: int, message: Message | None) -> Trace | 
         # The page is where one looks when something is wrong: it says what it can.
         log.exception("the trace could not be computed", extra={"message_id": message.id})
         return None
+
+
+def _framed(document: str) -> Response:
+    """A stranger's HTML for a frame of ours: no script, no style of its own, nothing from the network."""
+    style = url_for("static", filename="mail.css")
+    head = f'<!doctype html><meta charset="utf-8"><title>The mail</title><link rel="stylesheet" href="{style}">'
+    response = Response(f'{head}<body dir="auto">{document}', mimetype="text/html")
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self';"
+        " sandbox allow-popups allow-popups-to-escape-sandbox"
+    )
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def _download(response: Response, name: str, size: int) -> Response:

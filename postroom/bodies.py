@@ -1,0 +1,37 @@
+"""The body of a message in the forms that rules, templates and pages ask for."""
+
+from __future__ import annotations
+
+from postroom.mail.escaping import escape_markdown
+from postroom.mail.html_lines import html_lines, joined_markdown
+from postroom.mail.markup import html_to_markdown
+from postroom.mail.replies import Part, Reply, label_lines, split_reply
+from postroom.message import Message
+
+LONGEST = 1_000_000
+"""Characters of a body that are split and rendered; what follows is cut, and a note says so in the Markdown."""
+
+
+def split_of(message: Message) -> Reply:
+    """The writer's new words, what was quoted, and the signature, of the plain text."""
+    return split_reply(_bounded(message.text))
+
+
+def markdown_of(message: Message) -> str:
+    """The whole body as Markdown in which nothing of the mail acts: of the HTML where there is one."""
+    if message.html:
+        return html_to_markdown(_bounded(message.html))
+    return escape_markdown(_bounded(message.text))
+
+
+def reply_markdown_of(message: Message) -> str:
+    """The writer's new words as Markdown. What is new is judged by the same lines as plain text."""
+    if not message.html:
+        return escape_markdown(split_of(message).text)
+    lines = html_lines(_bounded(message.html))
+    parts = label_lines([line.text for line in lines])
+    return joined_markdown([line for line, part in zip(lines, parts, strict=True) if part is Part.NEW])
+
+
+def _bounded(text: str | None) -> str:
+    return (text or "")[:LONGEST]

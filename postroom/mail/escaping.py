@@ -1,0 +1,152 @@
+"""Text of a mail put into Markdown or Textile, so that it shows as it is and nothing in it acts.
+
+No markup, no link but a plain one to a web page, no mention, no reference to another item, no command at the beginning
+of a line. What breaks a mention is U+200B, a space without width: it works wherever mentions are looked for only after
+the markup was read, which is nearly everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_BREAK = "\u200b"
+_EMPTY_LINES = re.compile(r"\n{3,}")
+_CONTROLS = dict.fromkeys((*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0x85, 0x2028, 0x2029), " ")
+_MOST_INDENT = 40
+
+_URL = re.compile(r"(?<![A-Za-z0-9])[hH][tT][tT][pP][sS]?://[^\s<>\x00-\x20\u200b\"]{1,2000}")
+_TRAILING = ".,;:!?'\"*_~]}"
+
+_MARKDOWN = str.maketrans(
+    {**_CONTROLS, **{char: f"\\{char}" for char in "\\`*_[]{}~|$^"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+_MENTION = re.compile(r"(?<![A-Za-z0-9_])@")
+_REFERENCES = (
+    ("#", re.compile(r"#(?=\w|\Z)"), f"#{_BREAK}"),
+    ("!", re.compile(r"!(?=\d|\Z)"), f"!{_BREAK}"),
+    ("[[", re.compile(r"\\\[(?=\\\[)"), rf"\\[{_BREAK}"),
+    ("-", re.compile(r"(?<![A-Za-z0-9])([gG][hH])-(?=\d|\Z)"), rf"\1-{_BREAK}"),
+)
+"""A sign without which there is no such reference, where it acts, and what stands there instead."""
+_LINE_START = re.compile(r"[-+=#/:!%]|\d{1,9}(?=[.)])")
+_UNSAFE = re.compile(r"[\\`\"|{}\[\]^\x7f]|(?<![A-Za-z0-9_])@|&(?=#?\w{1,40};)")
+
+_TEXTILE = str.maketrans({**_CONTROLS, **{char: f"&#{ord(char)};" for char in '*_+^~%@"!|[]{}<>&=`#()\\-'}})
+_TEXTILE_BLOCK = re.compile(r"(h[1-6]|bq|p|fn\d{1,3}|table|pre|notextile|clear|dl)([^\s.]{0,60})\.")
+_TEXTILE_COLON = re.compile(r"(?<=[A-Za-z]):")
+_TEXTILE_REVISION = re.compile(r"(?<![A-Za-z0-9])r(?=\d)")
+_UNSAFE_TEXTILE = re.compile(r"[\\`\"|{}\[\]^\x7f()!@*<>]")
+
+
+def escape_markdown(text: str) -> str:
+    """Plain text of any number of lines as Markdown that shows the same words and lines."""
+    return hard_breaks([_line(line, _markdown_line) for line in _lines(text)])
+
+
+def escape_inline(text: str) -> str:
+    """Text inside of a line as Markdown; `escape_line_start` is for what stands at its beginning."""
+    return _between_urls(text, _markdown_words, autolink)
+
+
+def escape_line_start(line: str) -> str:
+    """A line of Markdown in which nothing at its beginning makes a block or a command."""
+    found = _LINE_START.match(line)
+    if found is None:
+        return line
+    if found[0].isdigit():
+        return f"{found[0]}\\{line[found.end() :]}"
+    return f"\\{line}"
+
+
+def hard_breaks(lines: list[str]) -> str:
+    """Lines of Markdown joined so that each stays a line."""
+    full = [bool(line.strip("> ")) for line in lines]
+    ends = ["  " if here and below else "" for here, below in zip(full, [*full[1:], False], strict=False)]
+    return "\n".join([line + end for line, end in zip(lines, ends, strict=True)])
+
+
+def autolink(url: str) -> str:
+    """A URL with http or https as a link of Markdown that shows itself."""
+    return f"<{_UNSAFE.sub(_encoded, url)}>"
+
+
+def escape_textile(text: str) -> str:
+    """Plain text of any number of lines as Textile, as Redmine reads it, that shows the same words and lines."""
+    return "\n".join([_line(line, _textile_line) for line in _lines(text)])
+
+
+def _lines(text: str) -> list[str]:
+    shown = text.translate(_CONTROLS) if not text.isprintable() else text
+    return _EMPTY_LINES.sub("\n\n", shown.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+
+
+def _line(line: str, escaped: Callable[[str], str]) -> str:
+    """One line; blanks at its beginning stay visible without making it code."""
+    if not line or line.isspace():
+        return ""
+    expanded = line.expandtabs(4)
+    words = expanded.lstrip(" ")
+    return "&nbsp;" * min(len(expanded) - len(words), _MOST_INDENT) + escaped(words.rstrip())
+
+
+def _markdown_line(words: str) -> str:
+    return escape_line_start(escape_inline(words))
+
+
+def _textile_line(words: str) -> str:
+    if block := _TEXTILE_BLOCK.match(words):
+        rest = _between_urls(words[block.end() :], _textile_words, _textile_url)
+        return f"{_textile_line(block[1] + block[2])}&#46;{rest}"
+    return _between_urls(words, _textile_words, _textile_url)
+
+
+def _between_urls(text: str, words: Callable[[str], str], link: Callable[[str], str]) -> str:
+    if "://" not in text:
+        return words(text)
+    made = []
+    at = 0
+    for found in _URL.finditer(text):
+        url = _without_sentence(found[0])
+        if url.rstrip("/").endswith(":"):
+            continue
+        made += [words(text[at : found.start()]), link(url)]
+        at = found.start() + len(url)
+    return "".join([*made, words(text[at:])])
+
+
+def _without_sentence(url: str) -> str:
+    """The URL without what belongs to the sentence around it: punctuation, a bracket that closes."""
+    for _ in range(4):
+        url = url.rstrip(_TRAILING)
+        closing = len(url) - len(url.rstrip(")"))
+        excess = min(closing, max(0, url.count(")") - url.count("(")))
+        if not excess:
+            break
+        url = url[: len(url) - excess]
+    return url
+
+
+def _markdown_words(text: str) -> str:
+    shown = text.translate(_MARKDOWN)
+    if "@" in text:
+        shown = _MENTION.sub(f"@{_BREAK}", shown)
+    for sign, pattern, instead in _REFERENCES:
+        if sign in text:
+            shown = pattern.sub(instead, shown)
+    return shown
+
+
+def _textile_words(text: str) -> str:
+    shown = _TEXTILE_REVISION.sub(f"r{_BREAK}", text).translate(_TEXTILE)
+    return _TEXTILE_COLON.sub("&#58;", shown)
+
+
+def _textile_url(url: str) -> str:
+    return _UNSAFE_TEXTILE.sub(_encoded, url)
+
+
+def _encoded(found: re.Match[str]) -> str:
+    if found[0] == "&":
+        return "&amp;"
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
