@@ -9,6 +9,7 @@ import pytest
 from dashboard_site import HASHES, NOBODY, Site, post
 
 from postroom.ids import now_ms
+from postroom.mail.kinds import Verdict
 from postroom.message import Address, Message
 from postroom.plan import Content, Trace
 from postroom.web import auth
@@ -328,3 +329,56 @@ def test_attachments_that_are_not_there(site: Site) -> None:
     client = site.client("vera")
     for position in ("1", "99999999999999999999", "-1", "x"):
         assert client.get(f"/messages/{id}/attachments/{position}").status_code == 404
+
+
+def test_the_html_of_a_mail_is_framed_and_harmless(site: Site) -> None:
+    source = "<p onclick=x>hello <script>alert(1)</script><img src=http://x/y alt=cat></p>"
+    id = site.store.message("html", html=source)
+    client = site.client("vera")
+    assert f'src="/messages/{id}/html"' in client.get(f"/messages/{id}").text
+    frame = client.get(f"/messages/{id}/html")
+    assert "<p>hello cat</p>" in frame.text and "script" not in frame.text
+    policy = frame.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "sandbox" in policy and "allow-scripts" not in policy
+    assert client.get(f"/messages/{site.store.message('plain')}/html").status_code == 404
+    assert site.client().get(f"/messages/{id}/html").status_code == 303
+
+
+def test_what_was_cut_of_the_text_is_shown_apart(site: Site) -> None:
+    text = "New words\n\n-- \nJo\n\nOn Mon, 16 Nov 2026 at 10:01, Ada <ada@example.com> wrote:\n> old words"
+    page = site.client("vera").get(f"/messages/{site.store.message('a', text=text)}").text
+    assert re.search(r">Signature <.*?Jo.*?>Quoted text <.*?old words", page, re.DOTALL)
+
+
+def test_kinds_and_evidence(site: Site) -> None:
+    id = site.store.message(
+        "a",
+        kinds=(Verdict("auto_reply", "Auto-Submitted: <auto-replied>"),),
+        found_by="the Message-ID <1@x>, which is known",
+    )
+    client = site.client("vera")
+    assert ">auto reply<" in client.get("/").text
+    page = client.get(f"/messages/{id}").text
+    assert "Auto-Submitted: &lt;auto-replied&gt;" in page and "found by" in page and "&lt;1@x&gt;" in page
+
+
+@pytest.mark.parametrize(("verb", "state"), [("release", "held"), ("discard", "held"), ("discard", "unmatched")])
+def test_decisions(site: Site, verb: str, state: str) -> None:
+    id = site.store.message("waits", state=state)
+    client = site.client("otto")
+    assert f"/messages/{id}/{verb}" in client.get(f"/messages/{id}").text
+    assert post(client, f"/messages/{id}/{verb}").status_code == 303
+    assert site.decided == [(verb, id, "otto")]
+    assert "The message was" in client.get(f"/messages/{id}").text
+    site.decidable = False
+    post(client, f"/messages/{id}/{verb}")
+    assert "does not wait for a decision any more" in client.get(f"/messages/{id}").text
+    assert post(client, f"/messages/{NOBODY}/{verb}").status_code == 404
+    viewer = site.client("vera")
+    assert f"/messages/{id}/{verb}" not in viewer.get(f"/messages/{id}").text
+    assert post(viewer, f"/messages/{id}/{verb}").status_code == 403
+
+
+def test_nothing_is_to_decide_about_a_routed_message(site: Site) -> None:
+    page = site.client("otto").get(f"/messages/{site.store.message('done')}").text
+    assert "/release" not in page and "/discard" not in page

@@ -184,7 +184,8 @@ SHAPES = [
         "<i>x</i>",
     ),
     (
-        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<i>x</i>\n--b\n\nfooter <list>\n--b--",
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<i>x</i>\n--b\n\n"
+        b"footer <list>\n--b--",
         "x\n\nfooter <list>",
         "<i>x</i>\n<pre>footer &lt;list&gt;</pre>",
     ),

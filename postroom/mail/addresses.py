@@ -14,7 +14,7 @@ MOST = 1_000
 
 _PLAIN = re.compile(r"(?!')[^\s\"(),:;<>@\[\]\\]{1,64}@[^\s\"(),:;<>@\[\]\\]{1,255}")
 _ENCODED = r"=\?[^?\s]{1,40}\?[bBqQ]\?[^?\s]{0,300}\?="
-_SPECIAL = re.compile(rf"[\"(<>,;:]|@\[|{_ENCODED}")
+_SPECIAL = re.compile(rf"[\"(<,;:]|@\[|{_ENCODED}")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _BLANKS = re.compile(r"\s+")
@@ -135,8 +135,8 @@ class _Parser:
         if candidates:
             # `jo@example.org Jo Doe`: what stands beside is a name without its brackets.
             for address in candidates:
-                others = "" if len(candidates) > 1 else bare.replace(address, "", 1)
-                self._found.append((_name(others.strip() or self._comment), address.strip("'")))
+                others = "" if len(candidates) > 1 else bare.replace(address, "", 1).strip(">")
+                self._found.append((_name(others.strip() or self._comment), address.strip("'>")))
             self._reset()
         elif keep:
             self._kept = [*self._kept[-8:], text + ","]

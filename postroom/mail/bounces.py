@@ -97,6 +97,8 @@ def returned_keys(text: str | None, parts: Iterable[bytes] = ()) -> tuple[str, .
 
 def _keys_in(text: str) -> tuple[str, ...]:
     """Of the first block of headers that holds a Message-ID."""
+    if "message-id" not in text.lower():
+        return ()
     block: dict[str, str] = {}
     name = ""
     for raw in text.splitlines():

@@ -14,6 +14,8 @@ _BREAK = "\u200b"
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _CONTROLS = dict.fromkeys((*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0x85, 0x2028, 0x2029), " ")
 _MOST_INDENT = 40
+_ITEM = re.compile(r"[> ]*(?:- |\d{1,9}\. )")
+"""An item of a list that is ours: those of the mail's own text are escaped."""
 
 _URL = re.compile(r"(?<![A-Za-z0-9])[hH][tT][tT][pP][sS]?://[^\s<>\x00-\x20\u200b\"]{1,2000}")
 _TRAILING = ".,;:!?'\"*_~]}"
@@ -30,10 +32,16 @@ _REFERENCES = (
 )
 """A sign without which there is no such reference, where it acts, and what stands there instead."""
 _LINE_START = re.compile(r"[-+=#/:!%]|\d{1,9}(?=[.)])")
+_LINE_STARTS = re.compile(rf"^( *)({_LINE_START.pattern})", re.MULTILINE)
+_INDENT = re.compile(r"^ +", re.MULTILINE)
+_HARD_BREAK = re.compile(r"(?<=[^\n])\n(?=[^\n])")
 _UNSAFE = re.compile(r"[\\`\"|{}\[\]^\x7f]|(?<![A-Za-z0-9_])@|&(?=#?\w{1,40};)")
 
 _TEXTILE = str.maketrans({**_CONTROLS, **{char: f"&#{ord(char)};" for char in '*_+^~%@"!|[]{}<>&=`#()\\-'}})
-_TEXTILE_BLOCK = re.compile(r"(h[1-6]|bq|p|fn\d{1,3}|table|pre|notextile|clear|dl)([^\s.]{0,60})\.")
+_TEXTILE_BLOCKS = re.compile(
+    r"^( *(?:h[1-6]|bq|p|fn\d{1,3}|table|pre|notextile|clear|dl)[^\s.]{0,400})\.", re.MULTILINE
+)
+_BEHIND_URL = re.compile(r"(https?://(?:[^\s&]|&(?!#))+)(?=&#)", re.IGNORECASE)
 _TEXTILE_COLON = re.compile(r"(?<=[A-Za-z]):")
 _TEXTILE_REVISION = re.compile(r"(?<![A-Za-z0-9])r(?=\d)")
 _UNSAFE_TEXTILE = re.compile(r"[\\`\"|{}\[\]^\x7f()!@*<>]")
@@ -41,7 +49,22 @@ _UNSAFE_TEXTILE = re.compile(r"[\\`\"|{}\[\]^\x7f()!@*<>]")
 
 def escape_markdown(text: str) -> str:
     """Plain text of any number of lines as Markdown that shows the same words and lines."""
-    return hard_breaks([_line(line, _markdown_line) for line in _lines(text)])
+    return _HARD_BREAK.sub("  \n", _markdown_block(_settled(text)))
+
+
+def markdown_lines(lines: list[str]) -> list[str]:
+    """Lines of plain text as just as many of Markdown."""
+    return _markdown_block("\n".join(lines)).split("\n")
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines of a text as they are shown: without control characters, and never with two empty ones together."""
+    return _settled(text).split("\n")
+
+
+def _markdown_block(text: str) -> str:
+    escaped = _between_urls(text, _markdown_words, autolink)
+    return _INDENT.sub(_kept_indent, _LINE_STARTS.sub(_escaped_start, escaped))
 
 
 def escape_inline(text: str) -> str:
@@ -62,7 +85,8 @@ def escape_line_start(line: str) -> str:
 def hard_breaks(lines: list[str]) -> str:
     """Lines of Markdown joined so that each stays a line."""
     full = [bool(line.strip("> ")) for line in lines]
-    ends = ["  " if here and below else "" for here, below in zip(full, [*full[1:], False], strict=False)]
+    goes_on = [each and not _ITEM.match(line) for each, line in zip(full, lines, strict=True)]
+    ends = ["  " if here and below else "" for here, below in zip(full, [*goes_on[1:], False], strict=False)]
     return "\n".join([line + end for line, end in zip(lines, ends, strict=True)])
 
 
@@ -73,32 +97,25 @@ def autolink(url: str) -> str:
 
 def escape_textile(text: str) -> str:
     """Plain text of any number of lines as Textile, as Redmine reads it, that shows the same words and lines."""
-    return "\n".join([_line(line, _textile_line) for line in _lines(text)])
+    escaped = _between_urls(_settled(text), _textile_words, _textile_url)
+    # Redmine would take a reference to a character for a part of the address.
+    escaped = _BEHIND_URL.sub(r"\1 ", escaped)
+    return _INDENT.sub(_kept_indent, _TEXTILE_BLOCKS.sub(r"\1&#46;", escaped))
 
 
-def _lines(text: str) -> list[str]:
+def _settled(text: str) -> str:
     shown = text.translate(_CONTROLS) if not text.isprintable() else text
-    return _EMPTY_LINES.sub("\n\n", shown.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+    expanded = shown.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4)
+    return _EMPTY_LINES.sub("\n\n", "\n".join(map(str.rstrip, expanded.split("\n"))))
 
 
-def _line(line: str, escaped: Callable[[str], str]) -> str:
-    """One line; blanks at its beginning stay visible without making it code."""
-    if not line or line.isspace():
-        return ""
-    expanded = line.expandtabs(4)
-    words = expanded.lstrip(" ")
-    return "&nbsp;" * min(len(expanded) - len(words), _MOST_INDENT) + escaped(words.rstrip())
+def _kept_indent(found: re.Match[str]) -> str:
+    """Blanks at the beginning of a line stay visible without making it code."""
+    return "&nbsp;" * min(len(found[0]), _MOST_INDENT)
 
 
-def _markdown_line(words: str) -> str:
-    return escape_line_start(escape_inline(words))
-
-
-def _textile_line(words: str) -> str:
-    if block := _TEXTILE_BLOCK.match(words):
-        rest = _between_urls(words[block.end() :], _textile_words, _textile_url)
-        return f"{_textile_line(block[1] + block[2])}&#46;{rest}"
-    return _between_urls(words, _textile_words, _textile_url)
+def _escaped_start(found: re.Match[str]) -> str:
+    return f"{found[0]}\\" if found[0][-1].isdigit() else f"{found[1]}\\{found[2]}"
 
 
 def _between_urls(text: str, words: Callable[[str], str], link: Callable[[str], str]) -> str:

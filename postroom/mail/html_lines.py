@@ -6,14 +6,20 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from postroom.mail.escaping import autolink, escape_inline, escape_line_start, hard_breaks
+from postroom.mail.escaping import (
+    autolink,
+    escape_inline,
+    escape_line_start,
+    hard_breaks,
+    markdown_lines,
+    plain_lines,
+)
 from postroom.mail.html_tokens import Token, tokens
 
 _MOST_LEVELS = 10
 """Quotes and lists inside of each other; deeper ones are shown at this depth."""
 _LONGEST_URL = 2_000
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
-_EMPTY_LINES = re.compile(r"\n\s*\n")
 _UNSEEN = re.compile(r"[\x00-\x20\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 # fmt: off
 _PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "ul", "ol", "dl", "figure", "fieldset", "hr"))
@@ -137,9 +143,15 @@ class _Walk:
 
     def _text(self, text: str) -> None:
         if self._preformatted:
-            lines = text.expandtabs(4).replace("\r\n", "\n").replace("\r", "\n")
-            first, *others = _EMPTY_LINES.sub("\n\n", lines).split("\n")
+            first, *others = plain_lines(text)
             self._add(first)
+            if others and not (self._marks or self._url or self._containers or self._heading):
+                self._break(keep_empty=True)
+                *whole, last = others
+                self._flush_blank()
+                self._lines += map(Line, whole, markdown_lines(whole))
+                self._add(last)
+                return
             for line in others:
                 self._break(keep_empty=True)
                 self._add(line)

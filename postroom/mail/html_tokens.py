@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+_MARKUP = re.compile(r"<(?=[a-zA-Z/!?])")
 _NAME = re.compile(r"/?[a-zA-Z][a-zA-Z0-9:-]{0,60}")
 _ATTRIBUTE = re.compile(
     r"([a-zA-Z][-\w:.]{0,60})(?:\s{0,20}=\s{0,20}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]*)))?", re.ASCII
@@ -86,7 +87,8 @@ def tokens(source: str) -> Iterator[Token]:
     endless: set[str] = set()
     for _ in range(MOST_TAGS):
         token, text_to = None, len(source)
-        while token is None and (start := source.find("<", at)) >= 0:
+        while token is None and (opening := _MARKUP.search(source, at)):
+            start = opening.start()
             name = _NAME.match(source, start + 1)
             if name is None:
                 at, skipped = start + 1, start

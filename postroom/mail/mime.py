@@ -31,6 +31,7 @@ _NAME = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _LEADING = re.compile(rb"(?:[ \t]*\r?\n)*(?:>?From [^\r\n]*\r?\n)?")
 """Empty lines, and the line that begins a mail in an mbox."""
 _TYPE = re.compile(r"\s*([\w.+-]{1,100})\s*/\s*([\w.+-]{1,150})")
+_BOUNDARY_END = re.compile(rb"(--)?[ \t]{0,1000}(?=[\r\n]|\Z)")
 _PARAMETER = re.compile(
     r";\s{0,100}([\w.%'-]{1,60}?)(\*\d{1,3})?(\*)?\s{0,20}=\s{0,100}(?:\"((?:[^\"\\]|\\.){0,8000})\"?|([^;\"\s][^;]{0,8000}))"
 )
@@ -209,14 +210,12 @@ def _children(
     reading: _Reading, content: bytes, boundary: str, default_type: str
 ) -> Iterator[tuple[tuple[tuple[str, str], ...], bytes]]:
     """Headers and content of each part between the lines of a boundary (RFC 2046, 5.1.1)."""
-    mark = re.escape(boundary.encode("utf-8", "replace"))
-    line = re.compile(rb"(?:\A|\r?\n|\r(?!\n))--" + mark + rb"(--)?[ \t]*(?=\r|\n|\Z)")
     start: int | None = None
-    for found in line.finditer(content):
+    for line_start, line_end, is_last in _boundary_lines(content, b"--" + boundary.encode("utf-8", "replace")):
         if start is not None:
-            yield _split(_with_type(content[_after_line(content, start) : found.start()], default_type))
-        start = found.end()
-        if found[1]:
+            yield _split(_with_type(content[_after_line(content, start) : line_start], default_type))
+        start = line_end
+        if is_last:
             return
         if reading.parts >= MOST_PARTS:
             reading.notices[f"the mail has more than {MOST_PARTS:,} parts: the rest is kept as one file"] = None
@@ -226,6 +225,20 @@ def _children(
     if start is not None:
         # The last boundary is missing: what follows is a part all the same.
         yield _split(_with_type(content[_after_line(content, start) :], default_type))
+
+
+def _boundary_lines(content: bytes, mark: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Start and end of each line that consists of a boundary, and whether it closes the body.
+
+    The line break before it belongs to the boundary.
+    """
+    at = content.find(mark)
+    while at >= 0:
+        end = _BOUNDARY_END.match(content, at + len(mark))
+        if end and (at == 0 or content[at - 1] in b"\r\n"):
+            start = at - 2 if content[at - 2 : at] == b"\r\n" else max(at - 1, 0)
+            yield start, end.end(), bool(end[1])
+        at = content.find(mark, at + len(mark))
 
 
 def _with_type(part: bytes, default: str) -> bytes:

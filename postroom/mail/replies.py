@@ -26,6 +26,8 @@ MOST_LINES = 10_000
 """Lines that are looked at; those beyond have the label of the last one."""
 LONGEST_LINE = 700
 """Characters of a line that are looked at."""
+MOST_ATTRIBUTIONS = 1_000
+"""Lines that are looked at closely, for they may end an attribution."""
 _LONGEST_SIGNATURE = 12
 _LONGEST_ANSWERED = 12
 """Lines of a quote that stays when a single answer stands below it."""
@@ -83,7 +85,8 @@ _CLOSINGS = re.compile(
 
 def split_reply(text: str) -> Reply:
     """The parts of a plain text. Nothing is lost: what is cut stands in `quote` and `signature`."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    # What follows the lines that are looked at stays one piece: to tell its lines apart would serve nobody.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n", MOST_LINES)
     parts: dict[Part, list[str]] = {part: [] for part in Part}
     for line, part in zip(lines, label_lines(lines), strict=True):
         parts[part].append(line)
@@ -113,6 +116,7 @@ class _Labels:
         self._introduced = [False] * len(lines)
         """Lines of attributions: never kept, whatever stands below."""
         self._next = self._following()
+        self._attributions_left = MOST_ATTRIBUTIONS
 
     def decide(self) -> list[Part]:
         self._join_wrapped_quotes()
@@ -187,7 +191,8 @@ class _Labels:
             headers = header_block(self._shown, position)
             if headers:
                 return position, position + headers - 1
-        if ends_attribution(line):
+        if self._attributions_left and ends_attribution(line):
+            self._attributions_left -= 1
             below = self._next[position]
             quote_follows = below < len(self._shown) and self._quoted[below]
             count = attribution_lines(self._shown, position, quote_follows=quote_follows)

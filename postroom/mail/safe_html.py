@@ -40,6 +40,8 @@ _ATTRIBUTES = {
     "abbr": {"title"},
 }  # fmt: skip
 _WANTED = re.compile(r"href|title|span|dir", re.IGNORECASE)
+_MOST_REFERENCES = 20_000
+_ALIKE = str.maketrans("&<", "＆＜")
 _LONGEST_VALUE = 4_000
 
 
@@ -54,6 +56,7 @@ def safe_html(source: str) -> str:
         tags=set(_TAGS),
         attributes={name: set(names) for name, names in _ATTRIBUTES.items()},
         url_schemes={"http", "https", "mailto"},
+        url_relative="deny",
         link_rel="noopener noreferrer nofollow",
         set_tag_attribute_values={"a": {"target": "_blank"}},
         strip_comments=True,
@@ -73,8 +76,7 @@ def _balanced(source: str) -> str:
             depth += (name == hidden) - (name == f"/{hidden}")
             hidden = hidden if depth else ""
         elif not name:
-            # A row of no-break spaces takes the library quadratic time.
-            made.append(html.escape(token.source.replace("\xa0", " "), quote=False))
+            made.append(_text(token.source))
         elif name[0] == "/":
             _end(name[1:], stack, made)
         elif name == "img":
@@ -94,6 +96,14 @@ def _balanced(source: str) -> str:
                 made.append(f"<{name}{_attributes(token)}>")
     made += [f"</{name}>" for name in reversed(stack)]
     return "".join(made)
+
+
+def _text(text: str) -> str:
+    # A row of no-break spaces takes the library quadratic time, and character references take it long.
+    text = text.replace("\xa0", " ")
+    if text.count("&") + text.count("<") > _MOST_REFERENCES:
+        return text.translate(_ALIKE)
+    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _end(name: str, stack: list[str], made: list[str]) -> None:

@@ -9,6 +9,7 @@ import re
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 _UU = re.compile(rb"^begin [0-7]{3,4} [^\r\n]{0,300}\r?\n", re.MULTILINE)
 _LONGEST_UU_LINE = 200
+_MOST_PIECES = 10_000
 
 
 def decode_transfer(data: bytes, encoding: str) -> bytes:
@@ -29,7 +30,8 @@ def decode_base64(data: bytes) -> bytes:
     except ValueError:
         pass
     # Padding in the middle: several encoded pieces stand one after the other.
-    return b"".join([_piece(piece) for piece in data.split(b"=") if piece])
+    pieces = data.split(b"=", _MOST_PIECES)
+    return b"".join([_piece(piece) for piece in pieces if piece])
 
 
 def _piece(data: bytes) -> bytes:

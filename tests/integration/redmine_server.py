@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -79,6 +80,18 @@ class RedmineServer:
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """One call with the administrator's key."""
         return requests.request(method, self.url + path, headers={"X-Redmine-API-Key": self.key}, timeout=20, **options)
+
+    def page(self, path: str) -> str:
+        """A page as the administrator's browser gets it."""
+        with requests.Session() as browser:
+            form = browser.get(self.url + "/login", timeout=20).text
+            token = re.search(r'name="authenticity_token" value="([^"]+)"', form)
+            assert token
+            login = {"authenticity_token": token[1], "username": "admin", "password": "AdminPass123"}
+            browser.post(self.url + "/login", data=login, timeout=20).raise_for_status()
+            answer = browser.get(self.url + path, timeout=20)
+            answer.raise_for_status()
+            return answer.text
 
     def issue(self, number: str | int) -> dict[str, Any]:
         """An issue with its notes (`journals`) and `attachments`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from postroom.exchange import DeliveryError
 from postroom.fields import Secret
-from postroom.integration import Integration, Receipt
+from postroom.integration import Integration, Markup, Receipt, escape
 from tests.integration.redmine_server import RedmineServer
 from tests.kinds import attachment, build, job
 from tests.servers import CutProxy
@@ -182,8 +184,9 @@ def test_refused_attachments_are_noted(redmine: RedmineServer, tracker: Integrat
     receipt = tracker.deliver(job(large, program, attachment("fine.txt"), attachment("empty.txt", b"")))
     issue = redmine.issue(number(receipt))
     assert {each["filename"] for each in issue["attachments"]} >= {"fine.txt"}
-    assert "Attachment not taken by Redmine: large.bin (1100000 bytes): This file cannot be" in issue["description"]
-    assert "virus.exe (2 bytes): " in issue["description"]
+    description = html.unescape(issue["description"])
+    assert "Attachment not taken by Redmine: large.bin (1100000 bytes): This file cannot be" in description
+    assert "virus.exe (2 bytes): " in description
 
 
 def test_errors_of_the_real_server(redmine: RedmineServer, tracker: Integration, tmp_path: Path) -> None:
@@ -200,3 +203,27 @@ def test_an_issue_that_is_gone(redmine: RedmineServer, tracker: Integration) -> 
     assert redmine.call("DELETE", f"/issues/{item.reference}.json").ok
     error = failure(tracker, item=item)
     assert error.item_gone and not error.permanent and f"issue {item.reference} is gone" in error.reason
+
+
+ACTING = [
+    "h1. heading", "* item", "# item", "bq. quote", "p. para", "*bold* _em_ -gone- +ins+ ^up^ ~low~ %span% @code@",
+    "!http://x.example/a.png!", "[[wiki]]", "{{toc}}", "{{collapse(x)", "y}}",
+    "#1 issue#1 r1 commit:abc user:admin @admin",
+    "attachment:a.txt", "<b>bold</b> <script>alert(1)</script> <pre>x</pre>", "|a|b|", "|_. a|", "---", "==raw==",
+    "http://x.example/a https://x.example/b?c=d&e=f", "$$x$$",
+    "fn1. note", "inbox#1 inbox:#1", "document:1 version:1",
+]  # fmt: skip
+
+
+def test_nothing_of_a_mail_acts_on_redmines_page(redmine: RedmineServer, tracker: Integration) -> None:
+    """What Redmine's own reader of Textile makes of a hostile text: the words, and no more."""
+    text = "\n".join(ACTING)
+    receipt = tracker.deliver(job(body=escape(Markup.TEXTILE, text)))
+    page = redmine.page(f"/issues/{number(receipt)}")
+    shown = re.search(r'<div class="description">.*?<div class="wiki">(.*?)</div>', page, re.DOTALL)
+    assert shown
+    assert set(re.findall(r"<(\w+)", shown[1])) <= {"p", "br", "a"}, shown[1]
+    links = set(re.findall(r'href="([^"]*)"', shown[1]))
+    assert all(re.match(r"https?://x\.example/", link) for link in links), "plain web addresses are the only links"
+    words = html.unescape(re.sub(r"<[^>]*>", "", shown[1]))
+    assert "".join(words.replace("\u200b", "").split()).startswith("".join(text.split()))
