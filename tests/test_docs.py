@@ -11,7 +11,7 @@ import pytest
 
 import app
 from postroom import config
-from postroom.cli import _cli
+from postroom.cli import commands
 from postroom.fields import specs
 from postroom.initial import write_config
 from postroom.rules import compile_rules
@@ -67,7 +67,7 @@ def test_the_example_configuration_loads_and_has_every_key(tmp_path: Path, monke
 
 def test_every_command_stands_in_a_document() -> None:
     documents = README + "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
-    shown = [name for name, command in _cli.commands.items() if not command.hidden]
+    shown = [name for name, command in commands.commands.items() if not command.hidden]
     assert len(shown) >= 7
     for name in shown:
         assert re.search(rf"postroom {name}\b|make {name}\b|app\.py {name}\b", documents), f"no document names {name}"

@@ -89,7 +89,8 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 # `from postroom import doorbell` imports a module, `from postroom.ids import new_id` a thing in one.
                 whole = f"{base}.{alias.name}"
-                yield node.lineno, whole if (ROOT / whole.replace(".", "/")).with_suffix(".py").exists() else base
+                place = ROOT / whole.replace(".", "/")
+                yield node.lineno, whole if place.with_suffix(".py").exists() or place.is_dir() else base
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

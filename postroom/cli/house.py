@@ -1,0 +1,61 @@
+"""What the commands are given, and what they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from postroom import __version__
+from postroom.config import Config
+from postroom.dispatch import Dispatcher
+from postroom.ingress.base import Ingress
+from postroom.rules import RuleSet
+from postroom.store.database import FILE_NAME
+from postroom.store.history import History
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_Kinds = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What app.py wires: the commands import no integration."""
+
+    load_config: Callable[[Path], tuple[Config, _Kinds]]
+    load_rules: Callable[[Config, _Kinds], RuleSet]
+    create_dispatcher: Callable[[Config, _Kinds, int | None], Dispatcher]
+    ingress_kinds: Mapping[str, type[Ingress]]
+    web_target: str
+    """File and name of the WSGI factory: `/srv/app.py:web`."""
+    folder: Path
+    """Where app.py lies."""
+
+
+config_option = click.option(
+    "--config", "-c", "config_path", default="config.yaml", show_default=True, metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="postroom")
+def commands() -> None:
+    """E-mail comes in, the right work comes out."""
+
+
+def who() -> str:
+    return f"{os.environ.get('USER') or os.getuid()} (command line)"
+
+
+def history_of(house: House, config_path: Path) -> History:
+    config, _ = house.load_config(config_path)
+    database = config.data_dir / FILE_NAME
+    if not database.exists():
+        raise click.ClickException(f"{database} does not exist: nothing was received yet")
+    return History(database)
