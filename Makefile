@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.yaml
 
-.PHONY: run demo test bench lint lock clean
+.PHONY: run demo test bench lint lock schema clean
 
 run: $(VENV)/ready
 	@[ -e $(CONFIG) ] || $(BIN)/python app.py init --config $(CONFIG)
@@ -31,6 +31,10 @@ lock: $(VENV)/dev
 	  --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+# What editors know of rule files and of config.yaml; a test tells when the files are stale.
+schema: $(VENV)/ready
+	@for what in rules config; do $(BIN)/python app.py schema $$what --no-config --output docs/schema/$$what.json; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

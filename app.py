@@ -41,15 +41,21 @@ from postroom.store.history import History
 from postroom.store.outbox import retry
 from postroom.store.writer import Writer
 from postroom.supervise import WEB_THREADS
+from postroom.watch import Watcher
 from postroom.web import auth, dashboard, health, inbound
 from postroom.web.gate import Gate
 
 HERE = Path(__file__).resolve().parent
 
 
+def load_kinds(path: Path | None) -> dict[str, type[Integration]]:
+    """The kinds of destinations that a config.yaml may name, whatever else it says. Raises InvalidFiles."""
+    return discover(None if path is None else plugins_dir_of(path), integrations)
+
+
 def load_config(path: Path) -> tuple[Config, dict[str, type[Integration]]]:
     """config.yaml and the kinds of destinations it may name. Raises InvalidFiles with every problem."""
-    kinds = discover(plugins_dir_of(path), integrations)
+    kinds = load_kinds(path)
     build = partial(create_integration, kinds)
     return load(path, ingress_kinds=INGRESS_KINDS, destination_kinds=kinds, build=build), kinds
 
@@ -57,16 +63,23 @@ def load_config(path: Path) -> tuple[Config, dict[str, type[Integration]]]:
 def load_rules(config: Config, kinds: dict[str, type[Integration]]) -> RuleSet:
     """The rule files as they are now. Raises InvalidFiles with every problem."""
     shown = os.path.relpath(config.rules_dir)
-    return compile_rules(read_files(config.rules_dir), field_sets(config, kinds), shown=shown)
+    return compile_rules(
+        read_files(config.rules_dir), field_sets(config, kinds), shown=shown, timezone=config.mail.timezone
+    )
 
 
 def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
-    """The web process: ways in, health, dashboard. The store must be migrated and a rule set published."""
+    """The web process: ways in, health, dashboard. The store must be migrated and a rule set published.
+
+    Its extension `rules` is the watcher of the rule files, not yet started.
+    """
     database = config.data_dir / FILE_NAME
-    book = RuleBook(database, field_sets(config, kinds))
+    book = RuleBook(database, field_sets(config, kinds), config.mail.timezone)
     writer = Writer(database, after_commit=partial(doorbell.ring, config.data_dir / doorbell.FILE_NAME))
-    recogniser = Recogniser(keys.mail_key(config.data_dir))
-    receiver = Receiver(writer, book.active, recogniser, create_brake(config))
+    recogniser = Recogniser(keys.mail_key(config.data_dir), config.mail.trusted_authserv_ids)
+    makers = item_makers(config, kinds)
+    receiver = Receiver(writer, book.active, recogniser, create_brake(config), makers)
+    watcher = Watcher(config.rules_dir, partial(load_rules, config, kinds), book, writer)
     gate = Gate(config.limits.in_flight, config.data_dir, config.limits.min_free, readers=WEB_THREADS - 16)
     ways_in = {
         name: inbound.Entry(
@@ -78,7 +91,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     }
     history = History(database)
 
-    def problems() -> Sequence[str]:
+    def standstills() -> Sequence[str]:
         found = (
             ["the disk is nearly full: mail is refused for now, and the provider keeps it"] if gate.disk_low() else []
         )
@@ -88,6 +101,12 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
             else [*found, "the dispatcher is not running: nothing is delivered"]
         )
 
+    def problems() -> Sequence[str]:
+        return [*standstills(), *watcher.problems]
+
+    def notes() -> Sequence[str]:
+        return [watcher.note] if watcher.note else []
+
     def users() -> dict[str, auth.User]:
         if config.dashboard.users is not None:
             return {name: auth.User(user.password_hash, user.role) for name, user in config.dashboard.users.items()}
@@ -96,15 +115,16 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     def ask_retry(delivery_id: str, who: str) -> bool:
         return writer.run(lambda db: retry(db, delivery_id, who, now_ms()))
 
-    decider = Decider(writer, history, book.active)
+    decider = Decider(writer, history, book.active, makers)
     app = Flask(__name__, template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
+    app.extensions["rules"] = watcher
     app.secret_key = keys.session_key(config.data_dir)
     app.wsgi_app = inbound.Inbound(app.wsgi_app, receiver, ways_in, gate)  # type: ignore[method-assign]
     if config.server.trusted_proxies:
         count = config.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     auth.install(app, users)
-    app.register_blueprint(health.blueprint(problems))
+    app.register_blueprint(health.blueprint(standstills, notes))
     pages = dashboard.blueprint(
         history=history,
         explain=book.explain,
@@ -123,7 +143,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
 def create_dispatcher(config: Config, kinds: dict[str, type[Integration]], parent: int | None) -> Dispatcher:
     """The dispatcher with every configured destination."""
     database = config.data_dir / FILE_NAME
-    book = RuleBook(database, field_sets(config, kinds))
+    book = RuleBook(database, field_sets(config, kinds), config.mail.timezone)
     return Dispatcher(
         database=database,
         bell=doorbell.Bell(config.data_dir / doorbell.FILE_NAME),
@@ -140,6 +160,11 @@ def create_brake(config: Config) -> Brake:
     """The loop brake that the accepting transaction asks."""
     limits = config.mail.loop_brake
     return Brake(limits.per_conversation, limits.per_sender)
+
+
+def item_makers(config: Config, kinds: dict[str, type[Integration]]) -> frozenset[str]:
+    """The destinations that make items, on which later mail of a conversation comments."""
+    return frozenset(name for name, way in config.destinations.items() if kinds[way.kind].makes_items)
 
 
 def message_url(config: Config, message_id: str) -> str:
@@ -175,14 +200,18 @@ def web() -> Flask:
     logging.basicConfig(level=logging.INFO, format=cli.LOG_FORMAT)
     config, kinds = load_config(Path(os.environ["POSTROOM_CONFIG"]))
     cli.end_with_parent()
-    return create_app(config, kinds)
+    app = create_app(config, kinds)
+    app.extensions["rules"].start()
+    return app
 
 
 def main() -> int:
     """The command `postroom`, or `python app.py`."""
     house = cli.House(
+        load_kinds=load_kinds,
         load_config=load_config,
         load_rules=load_rules,
+        item_makers=item_makers,
         create_dispatcher=create_dispatcher,
         ingress_kinds=INGRESS_KINDS,
         web_target=f"{HERE}/app.py:web",

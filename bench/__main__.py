@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("ingest", "delivery", "memory")
+NAMES = ("ingest", "delivery", "memory", "rules")
 
 
 def main() -> None:

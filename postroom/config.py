@@ -10,6 +10,7 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
+from zoneinfo import available_timezones
 
 from postroom.fields import (
     Bytes,
@@ -31,6 +32,8 @@ _SECTIONS = (
     "server", "data_dir", "rules_dir", "plugins_dir", "ingress", "destinations", "dispatch", "mail", "limits",
     "dashboard",
 )  # fmt: skip
+ACTION_WORDS = ("update", "hold", "drop", "reuse", "per_recipient")
+"""What `then` of rules may name beside destinations."""
 DEFAULT_RETRY = "0s 5s 5m 30m 2h 5h 10h 10h"
 """The schedule of Svix's webhooks: each pause counts from the last failure."""
 
@@ -85,6 +88,10 @@ class LoopBrake:
 
 @dataclass(frozen=True)
 class MailSemantics:
+    timezone: str = setting("of `received` in rules, where a rule names none: such as Europe/Berlin", default="UTC")
+    trusted_authserv_ids: list[str] = setting(
+        "hosts whose Authentication-Results header is believed; none: auth.* is unknown", default_factory=list
+    )
     loop_brake: LoopBrake = setting("mails beyond so many in a time are held", default=LoopBrake())
 
 
@@ -202,6 +209,9 @@ def load(
     )
     if config.dispatch.workers < 1:
         reader.report(_place(root, "dispatch"), "dispatch: workers must be at least 1")
+    if config.mail.timezone not in available_timezones():
+        hint = did_you_mean(config.mail.timezone, available_timezones()) or "; write such as Europe/Berlin"
+        reader.report(_place(root, "mail"), f"mail: there is no timezone '{config.mail.timezone}'{hint}")
     for name, kind, entry in _named(root, "ingress", ingress_kinds, reader):
         options, common = _split(
             ingress_kinds[kind].Options, IngressCommon, entry, f"ingress '{name.value}'", name, reader
@@ -293,6 +303,9 @@ def _named(
         what = f"{section}: '{name.value}'"
         if not _NAME.fullmatch(name.value):
             reader.report(name.place, f"{what} is no name; use letters, digits, - and _")
+            continue
+        if section == "destinations" and name.value in ACTION_WORDS:
+            reader.report(name.place, f"{what} means something in rules already; choose another name")
             continue
         if isinstance(entry, Scalar) and entry.is_null:
             entry = Mapping((), name.place)

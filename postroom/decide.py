@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
 from postroom.identity import identify
 from postroom.ids import now_ms
-from postroom.message import Message
 from postroom.plan import Plan
 from postroom.store import decisions
 from postroom.store.history import History
@@ -14,14 +14,20 @@ from postroom.store.writer import Writer
 
 
 class Decider:
-    """`active` gives the evaluation of the active rule set and that set's number in the store."""
+    """`active` gives the evaluation of the active rule set and that set's number in the store; `makers` are the
+    destinations that make items."""
 
     def __init__(
-        self, writer: Writer, history: History, active: Callable[[], tuple[Callable[[Message], Plan], int]]
+        self,
+        writer: Writer,
+        history: History,
+        active: Callable[[], tuple[Callable[..., Plan], int]],
+        makers: Collection[str] = (),
     ) -> None:
         self._writer = writer
         self._history = history
         self._active = active
+        self._makers = frozenset(makers)
 
     def release(self, id: str, who: str) -> bool:
         """Routes a held message. False where there is no such message, it is not held, or its text was pruned."""
@@ -29,10 +35,12 @@ class Decider:
         if detail is None or detail.message is None:
             return False
         evaluate, rule_set = self._active()
-        plan, identity = evaluate(detail.message), identify(detail.message)
+        identity, plan_with = identify(detail.message), partial(evaluate, detail.message)
         # Identical alerts without an identity of their own are mails of their own: a person looked at this one.
-        mail = id.encode() if identity.weak else identity.mail
-        return self._writer.run(lambda db: decisions.release(db, id, who, now_ms(), plan, rule_set, mail))
+        keys = (id.encode(), id.encode()) if identity.weak else (identity.mail, identity.delivery)
+        return self._writer.run(
+            lambda db: decisions.release(db, id, who, now_ms(), plan_with, rule_set, keys, self._makers)
+        )
 
     def discard(self, id: str, who: str) -> bool:
         """Ends a held or unmatched message: nothing of it is sent. False where it is neither."""

@@ -169,7 +169,7 @@ class Dispatcher:
         frozen = owed.content
         fault = ""
         known = outbox.item_of(self._reads, owed.conversation, owed.destination)
-        item = Receipt(*known) if known and destination.integration.makes_items else None
+        item = Receipt(*known) if known and destination.integration.makes_items and not owed.own_item else None
         try:
             row = self._reads.execute("SELECT data FROM contents WHERE message = ?", (owed.message,)).fetchone()
             message, _ = unpack(row[0])
@@ -242,6 +242,10 @@ class Dispatcher:
             self._bell.press()
 
     def _try(self, claim: _Claim) -> None:
+        if claim.content is not None and claim.content.update and claim.item is None:
+            reason = "the conversation has no item here to comment on"
+            self._record(claim, lambda db: outbox.suppressed(db, claim.owed, claim.lease, reason, now_ms()))
+            return
         started_at, clock = now_ms(), time.monotonic()
         receipt: Receipt | None = None
         error: DeliveryError | None = None

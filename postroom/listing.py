@@ -72,7 +72,7 @@ def trace_of(detail: MessageDetail, database: Path) -> Trace | None:
     """Why each rule did or did not match, computed again; None once the text was pruned."""
     if detail.message is None:
         return None
-    return RuleBook(database, {}).explain(detail.row.rule_set, detail.message)
+    return RuleBook(database, {}).explain(detail.row.rule_set, detail.message, detail.row.saw_items)
 
 
 def _kinds(detail: MessageDetail) -> list[str]:

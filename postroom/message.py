@@ -98,6 +98,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     that it returns."""
     kinds: tuple[Verdict, ...] = ()
     """How the mail was classed, each kind with its evidence; empty until `recognise`."""
+    auth: tuple[tuple[str, str], ...] = ()
+    """Results of `spf`, `dkim` and `dmarc` by method, as a trusted host wrote them (mail/authentication.py)."""
     client_ip: str | None = None
     """The host that handed the mail to the provider."""
     spam_score: float | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from postroom.identity import identify
 from postroom.ingress.base import Mail
@@ -29,14 +30,15 @@ class Receiver:
     def __init__(
         self,
         writer: Writer,
-        active: Callable[[], tuple[Callable[[Message], Plan], int]],
+        active: Callable[[], tuple[Callable[..., Plan], int]],
         recogniser: Recogniser,
         brake: Brake,
+        makers: Collection[str] = (),
     ) -> None:
         self._writer = writer
         self._active = active
         self._recogniser = recogniser
-        self._insert_all = Inserter(brake).insert_all
+        self._insert_all = Inserter(brake, makers).insert_all
 
     def receive(self, accept: Accept, *, large: bool = False) -> list[Stored]:
         """Stores the mails of one request in one transaction, with the deliveries owed for each.
@@ -90,6 +92,7 @@ class Receiver:
                 ties=ties,
                 sender=sender_key(message),
                 addressee=addressee_key(message),
+                replan=partial(evaluate, message) if plan.asked_items else None,
             )
             for mail, (message, ties), identity, plan, block in zip(
                 mails, known, identities, plans, blocks, strict=True

@@ -5,11 +5,12 @@ Needs nothing but the mail and the installation's key; the store then follows th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from postroom.mail.authentication import authentication
 from postroom.mail.bounces import returned_keys
 from postroom.mail.kinds import Kind, classify
 from postroom.mail.subjects import item_keys
@@ -35,8 +36,9 @@ NO_TIES = Ties()
 class Recogniser:
     """Knows our own marks by the installation's key. Safe to use from several threads."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, trusted_authserv_ids: Collection[str] = ()) -> None:
         self._key = key
+        self._trusted = frozenset(each.lower() for each in trusted_authserv_ids)
         self._loop_mark = loop_mark(key)
 
     def recognise(self, message: Message, contents: Sequence[bytes] = ()) -> tuple[Message, Ties]:
@@ -63,7 +65,14 @@ class Recogniser:
         references = message.references
         if any(verdict.kind == Kind.BOUNCE for verdict in kinds):
             references = returned_keys(message.text, _reports(message, contents)) or references
-        known = replace(message, recipient=recipient, envelope_recipient=envelope, kinds=kinds, references=references)
+        known = replace(
+            message,
+            recipient=recipient,
+            envelope_recipient=envelope,
+            kinds=kinds,
+            references=references,
+            auth=authentication(message.headers, self._trusted),
+        )
         ours = tuple([(key, number) for key in references if (number := read_message_id(self._key, key)) is not None])
         items = item_keys(message.subject) if message.subject and "[" in message.subject else ()
         return known, Ties(token, ours, items) if token is not None or ours or items else NO_TIES

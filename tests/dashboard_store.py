@@ -60,7 +60,7 @@ class StoreBuilder:
             **more,
         )
         self.db.execute(
-            f"INSERT INTO messages VALUES ({', '.join('?' * 20)})",
+            f"INSERT INTO messages VALUES ({', '.join('?' * 22)})",
             (
                 seq,
                 message.id,
@@ -82,6 +82,8 @@ class StoreBuilder:
                 addressee_key(message),
                 " ".join(verdict.kind for verdict in message.kinds),
                 found_by,
+                None,
+                None,
             ),
         )
         if keep_content:

@@ -120,8 +120,9 @@ def test_counts_stop_at_the_cap(store: StoreBuilder, history: History) -> None:
     store.message()
     store.db.execute(
         "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-        " INSERT INTO messages SELECT i, i, 1, '', '', '', '', '', '', 'held', '', 1, '', i, 0, 0, NULL, NULL, '', NULL"
-        " FROM n",
+        " INSERT INTO messages"
+        " SELECT i, i, 1, '', '', '', '', '', '', 'held', '', 1, '', i, 0, 0, NULL, NULL, '', NULL, NULL,"
+        " NULL FROM n",
         (COUNT_CAP + 500,),
     )
     counts = history.counts()

@@ -35,11 +35,13 @@ ORDER = (
     "postroom.doorbell",
     "postroom.data_lock",
     "postroom.ingress",
+    "postroom.schema",
     # what is kept, and what becomes of it
     "postroom.store",
     "postroom.receive",
     "postroom.decide",
     "postroom.rulebook",
+    "postroom.watch",
     "postroom.destination",
     "postroom.dispatch",
     # what people see and use

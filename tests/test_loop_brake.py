@@ -75,7 +75,7 @@ def test_release_routes_by_todays_rules_and_discard_ends(start_instance: Start) 
     assert (done.returncode, done.stdout.strip()) == (0, "1 of 1 messages discarded")
     assert [state for state, _ in states(house)] == ["routed", "routed", "discarded"]
     assert not house.deliveries(third)
-    events = house.rows("SELECT what, who FROM events ORDER BY seq")
+    events = house.rows("SELECT what, who FROM events WHERE message IS NOT NULL ORDER BY seq")
     assert [row[0] for row in events] == ["release", "discard"]
     assert all(row[1].endswith("(command line)") for row in events)
 

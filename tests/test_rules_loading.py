@@ -53,7 +53,7 @@ def rule(when: str = "always", then: str = "[chat]", more: str = "") -> str:
 WHEN = {
     "{subjct: Hello}": "3:12: unknown field 'subjct' in rule 'A'; did you mean 'subject'?",
     "{body: Hello}": "3:12: unknown field 'body' in rule 'A'; there are recipient, return_path, from, to, cc, reply_to, "
-    "addressed, subject, base_subject, text, html, reply_text, kind, header, parts such as from.domain, and extracted values",
+    "addressed, subject, base_subject, text, html, reply_text, kind, header, size, spam_score, attachment_count, attachment, ip, item, received, parts such as from.domain, and extracted values",
     "{from.domian: example.com}": "3:12: unknown field 'from.domian' in rule 'A'; did you mean 'from.domain'?",
     "{subject: {contain: x}}": "3:22: unknown operator 'contain' in the test of subject in rule 'A'; "
     "did you mean 'contains'?",
@@ -94,8 +94,7 @@ WHEN = {
     "{header: {X Host: a}}": "3:21: 'X Host' is no name of a header (in rule 'A')",
     "{header.X-Host: a}": "3:12: write header: {X-Host: ...} in rule 'A'",
     "{}": "3:11: a condition in rule 'A' is empty; for every mail write when: always",
-    "allways": "3:11: 'allways' is no condition in rule 'A'; write a mapping such as {subject: Hello}, or always, "
-    "unmatched",
+    "allways": "3:11: there is no condition 'allways' (in rule 'A'); did you mean 'always'?",
     "[{subject: x}]": "3:11: when in rule 'A' is a list; write all: [..] or any: [..] above it",
     "{any: {subject: x}}": "3:17: any: in rule 'A' takes a list of conditions",
     "{all: []}": "3:17: all: in rule 'A' takes a list of conditions",
@@ -133,7 +132,7 @@ THEN = {
     "[jira: {project: X, fields: x}]": "4:39: jira: fields must be a mapping",
     "[jira: {project: }]": "4:28: jira: project is empty; give a value (a text that begins with # must stand in quotes: "
     "YAML takes it as a comment)",
-    "[chat: {attachments: some}]": "4:32: chat: attachments must be all or none",
+    "[chat: {attachments: some}]": "4:32: chat: attachments must be all, none, or tests such as {name: {ends_with: .pdf}}",
     "[chat: hello]": "4:18: chat in rule 'A' takes a mapping of fields, such as chat: {title: ..}",
     "chat": "4:11: then in rule 'A' takes a list of actions; write then: [chat]",
     "{chat: {}}": "4:11: then in rule 'A' takes a list of actions; write then: [chat: {..}]",
@@ -159,9 +158,9 @@ def test_a_slip_in_an_action_is_found(then: str, expected: str) -> None:
 
 
 REST = {
-    "colour: blue": "5:5: unknown key 'colour' in rule 'A'; it takes name, description, tags, when, extract, then, rules, "
-    "stop",
-    "limit: {count: 5}": "5:5: unknown key 'limit' in rule 'A'",
+    "colour: blue": "5:5: unknown key 'colour' in rule 'A'; it takes name, description, tags, mode, when, extract, "
+    "correlate, limit, defaults, then, rules, first_only, stop",
+    "limit: {count: 5, window: 1h}": "5:12: limit of rule 'A': 'per' is missing, as in {per: ",
     "stopp: true": "5:5: unknown key 'stopp' in rule 'A'; did you mean 'stop'?",
     "stop: maybe": "5:11: stop of rule 'A' must be true or false",
     "tags: {a: b}": "5:11: tags of rule 'A' must be a text, not a mapping",
@@ -180,7 +179,8 @@ REST = {
     "extract: {v: {from: txt, matches: x}}": "5:25: extract 'v' in rule 'A': unknown field 'txt'; did you mean 'text'?",
     "extract: {v: {from: header, matches: x}}": "5:25: extract 'v' in rule 'A': name the header too, such as from: "
     "header.X-Host",
-    "extract: {v: {from: text, matches: x, map: y}}": "5:43: unknown key 'map' in extract 'v' in rule 'A'",
+    "extract: {v: {from: text, matches: x, map: y}}": "5:48: map of extract 'v' in rule 'A': there is no list 'y'",
+    "extract: {v: {from: text, matches: x, mapp: y}}": "5:43: unknown key 'mapp' in extract 'v' in rule 'A'; did you",
     "extract: {v: {from: text, matches: '(?=x)'}}": "5:40: matches of extract 'v' in rule 'A': RE2 has no look-ahead",
     "extract: {v: {from: text, matches: '(?P<a>x)(?P<a>y)'}}": "5:40: matches of extract 'v' in rule 'A': two groups of "
     "the pattern have the same name",
@@ -205,12 +205,11 @@ def test_a_slip_elsewhere_in_a_rule_is_found(line: str, expected: str) -> None:
 
 FILES = {
     "rulez: []\n": "1:1: unknown key 'rulez' in a rule file; did you mean 'rules'?",
-    "tests: []\n": "1:1: unknown key 'tests' in a rule file",
+    "test: []\n": "1:1: unknown key 'test' in a rule file; did you mean 'tests'?",
     "- name: A\n": "1:1: a rule file is a mapping that begins with rules: (or lists:)",
     "rules: {}\n": "1:8: rules of a.yaml: a list of rules is needed, each beginning with - name:",
     "lists: [a]\n": "1:8: lists must be a mapping of names to lists of texts",
     "lists: {a: b}\n": "1:12: the list 'a' must be a list of texts, such as a: [ada@example.com]",
-    "lists: {a: {b: c}}\n": "1:12: the list 'a' must be a list of texts",
     "lists: {a: [{b: c}]}\n": "1:13: an entry of the list 'a' must be a text, not a mapping",
     "rules:\n\t- name: A\n": "2:1: a tab is used to indent; YAML allows only spaces",
     "rules:\n  - name: A\n    when:\n      subject: # 123\n    stop: true\n": "4:15: the test of subject in rule 'A' is "

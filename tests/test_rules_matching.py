@@ -215,7 +215,7 @@ rules:
     rules:
       - {name: child, when: {subject: {contains: c}}, then: [z], stop: true}
       - {name: other child, when: always, then: [w]}
-  - {name: nobody, when: unmatched, then: [hold]}
+  - {name: nobody, when: unmatched, then: [desk]}
   - {name: stopper, when: {subject: {contains: d}}, stop: true}
   - {name: last, when: always, then: [log]}
   - {name: after all, when: unmatched, then: [never]}
@@ -228,8 +228,8 @@ rules:
         ("a", "first, last", "x y log"),
         ("ab", "first, parent, other child, last", "x y x w log"),
         ("abc", "first, parent, child", "x y x z"),
-        ("c", "nobody, last", "hold log"),
-        ("d", "nobody, stopper", "hold"),
+        ("c", "nobody, last", "desk log"),
+        ("d", "nobody, stopper", "desk"),
         ("ad", "first, stopper", "x y"),
     ],
 )

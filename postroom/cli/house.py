@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,12 @@ _Kinds = dict[str, Any]
 class House:
     """What app.py wires: the commands import no integration."""
 
+    load_kinds: Callable[[Path | None], _Kinds]
+    """The kinds of destinations that a config.yaml may name; None: where there is no such file."""
     load_config: Callable[[Path], tuple[Config, _Kinds]]
     load_rules: Callable[[Config, _Kinds], RuleSet]
+    item_makers: Callable[[Config, _Kinds], Collection[str]]
+    """The destinations that make items."""
     create_dispatcher: Callable[[Config, _Kinds, int | None], Dispatcher]
     ingress_kinds: Mapping[str, type[Ingress]]
     web_target: str

@@ -119,7 +119,7 @@ def discard(house: House, config_path: Path, query: tuple[str, ...], yes: bool) 
 def _decide(
     house: House, config_path: Path, query: tuple[str, ...], yes: bool, verb: str, states: tuple[str, ...]
 ) -> None:
-    config, _ = house.load_config(config_path)
+    config, kinds = house.load_config(config_path)
     found = history_of(house, config_path)
     ids = [each for each in query if found.message(each) is not None]
     if len(ids) < len(query):
@@ -131,7 +131,9 @@ def _decide(
             click.confirm(f"{verb.capitalize()} {len(ids)} message{'' if len(ids) == 1 else 's'}?", abort=True)
     database = config.data_dir / FILE_NAME
     writer = Writer(database)
-    decider = Decider(writer, found, RuleBook(database, {}).active)
+    decider = Decider(
+        writer, found, RuleBook(database, {}, config.mail.timezone).active, house.item_makers(config, kinds)
+    )
     decide = decider.release if verb == "release" else decider.discard
     done = sum(decide(each, who()) for each in ids)
     writer.close()

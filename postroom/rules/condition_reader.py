@@ -10,6 +10,8 @@ from postroom.problems import did_you_mean, listed
 from postroom.rules import conditions, operators
 from postroom.rules.conditions import Condition
 from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, TEXT_FIELDS, kind_of
+from postroom.rules.measure_reader import read_attachment, read_ip, read_item, read_number, read_received
+from postroom.rules.measures import NUMBERS
 from postroom.rules.operators import OPERATORS, WORDS, Operator
 from postroom.rules.patterns import PatternError, Regex, compile_re2
 from postroom.rules.reading import EMPTY, Reading
@@ -47,12 +49,29 @@ class ConditionReader:
     def _word(self, node: Scalar, words: str) -> Condition | None:
         if node.value == "unmatched":
             return conditions.unmatched()
+        if node.value in self.reading.conditions:
+            return self._named(node)
         if node.is_null or not node.value:
             self.reading.report(node, f"when in {self.where} {EMPTY}; for every mail write when: always")
             return None
+        if hint := did_you_mean(node.value, (*self.reading.conditions, *words.split(", "))):
+            self.reading.report(node, f"there is no condition '{node.value}' (in {self.where}){hint}")
+            return None
         message = f"'{node.value}' is no condition in {self.where}; write a mapping such as {{subject: Hello}}"
-        self.reading.report(node, f"{message}, or {words}")
+        self.reading.report(node, f"{message}, {words}, or the name of one in conditions:")
         return None
+
+    def _named(self, name: Scalar) -> Condition | None:
+        reading = self.reading
+        if name.value in reading.reading_conditions:
+            circle = " -> ".join([*reading.reading_conditions, name.value])
+            reading.report(name, f"the condition '{name.value}' uses itself: {circle}")
+            return None
+        reading.reading_conditions.append(name.value)
+        # Read anew for each use, without the extracted values of the rule: a name means the same everywhere.
+        found = ConditionReader(reading, f"condition '{name.value}'", Extracted()).when(reading.conditions[name.value])
+        reading.reading_conditions.pop()
+        return found
 
     def _mapping(self, node: Mapping) -> Condition | None:
         if not node.entries:
@@ -67,6 +86,9 @@ class ConditionReader:
         if name == "all" or name == "any":
             return self._several(name, node)
         if name == "not":
+            if isinstance(node, Scalar) and node.value in self.reading.conditions:
+                inner = self._named(node)
+                return None if inner is None else conditions.negated(inner)
             if not isinstance(node, Mapping) or len(node.entries) != 1:
                 message = "not: takes one condition of one entry, such as not: {subject: Hello}"
                 several = isinstance(node, (Mapping, Sequence))
@@ -77,6 +99,12 @@ class ConditionReader:
             return None if inner is None else conditions.negated(inner)
         if name == "header":
             return self._headers(node)
+        if name in NUMBERS:
+            return read_number(self.reading, name, node, self.where)
+        if name in _OTHERS:
+            return _OTHERS[name](self.reading, node, self.where)
+        if name == "attachment":
+            return read_attachment(self.reading, node, self.where, self.text_operators)
         if name in self.extracted.fields:
             return self._field(self.extracted.fields[name], name, "text", node)
         if name in FIELDS:
@@ -121,10 +149,18 @@ class ConditionReader:
                 found.append(condition)
         return conditions.all_of(found) if len(found) == len(node.entries) else None
 
+    def text_operators(self, label: str, node: Node) -> list[Operator] | None:
+        """The operators of a text that is no field of its own: the name of an attachment. Only `of_value` counts."""
+        return self._operators(label, label, "text", node)
+
     def _field(self, field_: str, label: str, kind: str, node: Node) -> Condition | None:
+        found = self._operators(field_, label, kind, node)
+        return None if found is None else conditions.field_test(field_, label, found)
+
+    def _operators(self, field_: str, label: str, kind: str, node: Node) -> list[Operator] | None:
         if not isinstance(node, Mapping):
             operator = self._operator("is", field_, label, kind, node, False)
-            return None if operator is None else conditions.field_test(field_, label, [operator])
+            return None if operator is None else [operator]
         if not node.entries:
             self.reading.report(node, f"the test of {label} in {self.where} is empty")
             return None
@@ -146,7 +182,7 @@ class ConditionReader:
             self.reading.report(node, f"{label} in {self.where}: {reason}")
             return None
         others = [operator for operator in good if operator.words != "exists"]
-        return conditions.field_test(field_, label, others or good)
+        return others or good
 
     def _case_sensitive(self, node: Mapping, label: str) -> bool:
         for key, value in node.entries:
@@ -259,8 +295,12 @@ class ConditionReader:
                 key, f"'{name}' is an operator and needs a field in {self.where}, such as subject: {{{name}: ...}}"
             )
             return
-        known = (*FIELDS, "header", "all", "any", "not", *self.extracted.fields)
-        self.reading.unknown_field(key, known, self.where, (*ADDRESS_FIELDS, *TEXT_FIELDS, "kind", "header"))
+        others = ("header", *NUMBERS, "attachment", *_OTHERS)
+        known = (*FIELDS, *others, "all", "any", "not", *self.extracted.fields, *self.reading.conditions)
+        self.reading.unknown_field(key, known, self.where, (*ADDRESS_FIELDS, *TEXT_FIELDS, "kind", *others))
+
+
+_OTHERS = {"ip": read_ip, "item": read_item, "received": read_received}
 
 
 def is_header_name(name: str) -> bool:

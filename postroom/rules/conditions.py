@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from postroom.plan import ConditionTrace
+from postroom.rules import needs
 from postroom.rules.facts import Facts, Value
+from postroom.rules.needs import Needs
 from postroom.rules.operators import Operator
 
 _SHOWN = 120
@@ -25,6 +27,8 @@ class Condition:
     """The field that is tested, as people call it."""
     children: tuple[Condition, ...] = ()
     """As in the trace."""
+    needs: Needs | None = None
+    """What must be so before it can hold; None where it may hold for any mail."""
 
 
 def always() -> Condition:
@@ -53,7 +57,9 @@ def field_test(field: str, label: str, operators: list[Operator]) -> Condition:
             met = any(operator.words == "does not exist" for operator in operators)
         return ConditionTrace(shortened(words), met, _kinds(facts) if field == "kind" else shown(values))
 
-    return Condition(holds, trace, label)
+    # Extracted values become known on the way, while an index asks once, before the first rule.
+    needed = None if "=" in field else needs.every([operator.needs for operator in operators])
+    return Condition(holds, trace, label, needs=needed)
 
 
 def all_of(conditions: list[Condition]) -> Condition:
@@ -74,10 +80,11 @@ def all_of(conditions: list[Condition]) -> Condition:
         children = tuple(condition.trace(facts) for condition in conditions)
         return ConditionTrace("all", all(child.met for child in children), "", children)
 
+    needed = needs.every([condition.needs for condition in conditions])
     if len(tests) == 2:
         first, second = tests
-        return Condition(both, trace, "", tuple(conditions))
-    return Condition(every, trace, "", tuple(conditions))
+        return Condition(both, trace, "", tuple(conditions), needed)
+    return Condition(every, trace, "", tuple(conditions), needed)
 
 
 def any_of(conditions: list[Condition]) -> Condition:
@@ -95,7 +102,8 @@ def any_of(conditions: list[Condition]) -> Condition:
         children = tuple(condition.trace(facts) for condition in conditions)
         return ConditionTrace("any", any(child.met for child in children), "", children)
 
-    return Condition(some, trace, "", tuple(conditions))
+    needed = needs.some([condition.needs for condition in conditions])
+    return Condition(some, trace, "", tuple(conditions), needed)
 
 
 def negated(condition: Condition) -> Condition:

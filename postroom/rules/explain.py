@@ -9,51 +9,76 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from postroom.message import Message
-from postroom.plan import ConditionTrace, Plan, RuleTrace, Step, Trace
+from postroom.plan import ConditionTrace, RuleTrace, Trace
 from postroom.rules.conditions import sentence, shown, told
+from postroom.rules.evaluation import Evaluation
 from postroom.rules.extracts import find_all
-from postroom.rules.facts import Facts
+from postroom.rules.facts import Facts, ItemsOf
 from postroom.rules.loader import Rule
 
 
-def explain(rules: tuple[Rule, ...], message: Message) -> Trace:
-    walk = _Walk(Facts(message))
-    walk.over(rules, 0, {})
-    return Trace(tuple(walk.traces), Plan(tuple(walk.steps), tuple(walk.matched)))
+def explain(
+    rules: tuple[Rule, ...], message: Message, items: ItemsOf | None = None, without: frozenset[str] = frozenset()
+) -> Trace:
+    facts = Facts(message, items)
+    walk = _Walk(facts, Evaluation(facts, without))
+    walk.over(rules, _Level())
+    return Trace(tuple(walk.traces), walk.evaluation.plan())
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """What the rules of one list have from their parents."""
+
+    depth: int = 0
+    values: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[int, ...] = ()
+    acts: bool = True
+    first_only: bool = False
 
 
 @dataclass(slots=True)
 class _Walk:
     facts: Facts
+    evaluation: Evaluation
     traces: list[RuleTrace] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    matched: list[str] = field(default_factory=list)
     stopped_by: str = ""
 
-    def over(self, rules: tuple[Rule, ...], depth: int, inherited: dict[str, Any]) -> None:
+    def over(self, rules: tuple[Rule, ...], level: _Level) -> None:
+        first = ""
         for rule in rules:
             if self.stopped_by:
-                self._skip(rule, depth, f"rule '{self.stopped_by}' stopped the evaluation")
-            else:
-                self._rule(rule, depth, inherited)
+                self._skip(rule, level.depth, f"rule '{self.stopped_by}' stopped the evaluation")
+            elif first:
+                self._skip(rule, level.depth, f"only the first that matches counts, and that was '{first}'")
+            elif self._rule(rule, level) and level.first_only:
+                first = rule.name
 
-    def _rule(self, rule: Rule, depth: int, inherited: dict[str, Any]) -> None:
+    def _rule(self, rule: Rule, level: _Level) -> bool:
+        """True where it matched, and acts."""
+        if rule.mode.word == "disabled" or rule.name in self.evaluation.without:
+            self._skip(rule, level.depth, "it is disabled" if rule.mode.word == "disabled" else "it is left out here")
+            return False
         trace = rule.condition.trace(self.facts)
-        values = find_all(rule.extracts, self.facts, inherited) if trace.met else None
+        values = find_all(rule.extracts, self.facts, level.values) if trace.met else None
         if values is None:
             reason = self._missing(rule) if trace.met else sentence(rule.condition, trace)
-            self._add(rule, depth, "not matched", reason, trace, {})
+            self._add(rule, level.depth, "not matched", reason, trace, {})
             for child in rule.rules:
-                self._skip(child, depth + 1, f"its parent '{rule.name}' did not match")
-            return
-        self._add(rule, depth, "matched", sentence(rule.condition, trace), trace, values)
-        self.matched.append(rule.name)
-        for index, action in enumerate(rule.actions):
-            self.facts.planned = True
-            self.steps.append(Step(rule.name, index, action.destination, values))
-        self.over(rule.rules, depth + 1, values)
-        if rule.stop and not self.stopped_by:
+                self._skip(child, level.depth + 1, f"its parent '{rule.name}' did not match")
+            return False
+        acts = level.acts and rule.mode.acts(rule.name, self.facts.message)
+        reason = sentence(rule.condition, trace)
+        if not acts:
+            why = f"its mode is {rule.mode}" if level.acts else "its parent does not act"
+            reason = f"{reason}; nothing is sent: {why}"
+        self._add(rule, level.depth, "matched" if acts else "logged", reason, trace, values)
+        self.evaluation.matched.append(rule.name)
+        limits = self.evaluation.act(rule, values, level.limits) if acts else level.limits
+        self.over(rule.rules, _Level(level.depth + 1, values, limits, acts, rule.first_only))
+        if acts and rule.stop and not self.stopped_by:
             self.stopped_by = rule.name
+        return acts
 
     def _missing(self, rule: Rule) -> str:
         """Of a rule whose condition is met, but not its `extract`: the value that was not found."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from typing import Any
 
 from postroom.problems import did_you_mean, listed
 from postroom.rules.condition_reader import Extracted, is_header_name
-from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, Facts, Value
+from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, Facts, Value, kind_of
+from postroom.rules.lists import lookup
 from postroom.rules.patterns import Capture, PatternError, compile_capture
 from postroom.rules.reading import Reading
 from postroom.rules.template_names import NAMES, RESERVED
 from postroom.yamlfile import Mapping, Node, Scalar
 
-_KEYS = ("from", "matches", "case_sensitive", "default")
+KEYS = ("from", "matches", "case_sensitive", "map", "default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,27 @@ class Extract:
     default: str | dict[str, str] | None
     number: int
     """The rule's."""
+    mapped: Callable[[str], str | None] | None = None
+    """Looks the value up; None where it is taken as it is."""
 
     def find(self, facts: Facts) -> str | dict[str, str] | None:
         """The value, or the default; None where there is neither."""
         values: tuple[Value, ...] = facts[f"{self.field} values"]
+        if not self.captures:
+            meanings = (self._looked_up(value.raw.strip()) for value in values)
+            return next((meant for meant in meanings if meant is not None), self.default)
         texts = [value.raw.encode("utf-8", "replace") for value in values]
         for capture in self.captures:
             for text in texts:
                 found = capture.find(text)
                 if isinstance(found, dict):
                     return {group: found.get(group, "") for group in self.groups}
-                if found is not None:
-                    return found
+                if found is not None and (meant := self._looked_up(found)) is not None:
+                    return meant
         return self.default
+
+    def _looked_up(self, text: str) -> str | None:
+        return text if self.mapped is None else self.mapped(text)
 
     def store(self, facts: Facts, value: str | dict[str, str]) -> None:
         """Makes the value a field for the conditions of child rules and for later values."""
@@ -114,20 +124,21 @@ def _read(name: str, node: Node, where: str, number: int, fields: dict[str, str]
         return None
     before = len(reading.problems)
     for key, _ in node.entries:
-        if key.value not in _KEYS:
-            reading.unknown(key, "key", _KEYS, where)
-    for needed in ("from", "matches"):
+        if key.value not in KEYS:
+            reading.unknown(key, "key", KEYS, where)
+    for needed in ("from",) if node.get("map") is not None else ("from", "matches"):
         if node.get(needed) is None:
             reading.report(node, f"{where}: '{needed}' is missing")
     field, label = _field(node.get("from"), where, fields, reading)
     captures, groups = _captures(node, where, reading)
+    mapped = _map(node.get("map"), field, groups, where, reading)
     default = None
     given = node.get("default")
     if given is not None and len(reading.problems) == before:
         default = _default(given, groups, where, reading)
     if len(reading.problems) > before:
         return None
-    return Extract(name, field, label, tuple(captures), groups, default, number)
+    return Extract(name, field, label, tuple(captures), groups, default, number, mapped)
 
 
 def _field(node: Node | None, where: str, fields: dict[str, str], reading: Reading) -> tuple[str, str]:
@@ -171,6 +182,29 @@ def _captures(node: Mapping, where: str, reading: Reading) -> tuple[list[Capture
                 reading.report(scalar, f"matches of {where}: '{group}' cannot name a group; a letter stands first")
         captures.append(capture)
     return captures, tuple(dict.fromkeys(name for capture in captures for name in capture.names))
+
+
+def _map(
+    node: Node | None, field: str, groups: tuple[str, ...], where: str, reading: Reading
+) -> Callable[[str], str | None] | None:
+    scalar = None if node is None else reading.text(node, f"map of {where}")
+    if scalar is None:
+        return None
+    entries = reading.maps.get(scalar.value)
+    if groups:
+        reading.report(scalar, f"map of {where} looks up one text; its pattern has named groups")
+    elif entries is None and scalar.value in reading.lists:
+        example = f"{scalar.value}: {{billing: finance}}"
+        reading.report(scalar, f"map of {where}: the list '{scalar.value}' is no mapping; write it as {example}")
+    elif entries is None:
+        hint = did_you_mean(scalar.value, reading.maps)
+        reading.report(scalar, f"map of {where}: there is no list '{scalar.value}'{hint}")
+    else:
+        try:
+            return lookup(entries, kind_of(field))
+        except PatternError as error:
+            reading.report(scalar, f"map of {where}: {error}")
+    return None
 
 
 def _default(node: Node, groups: tuple[str, ...], where: str, reading: Reading) -> str | dict[str, str] | None:

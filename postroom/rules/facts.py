@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from postroom.bodies import split_of
 from postroom.mail.addresses import address_key
+from postroom.mail.authentication import METHODS
 from postroom.mail.folding import fold, fold_domain, nfc, spell_domain
 from postroom.mail.subjects import base_subject
 from postroom.message import Address, Message
+from postroom.plan import Correlation
 from postroom.rules.folding import LONGEST
 
 ADDRESS_FIELDS = ("recipient", "return_path", "from", "to", "cc", "reply_to", "addressed")
@@ -19,8 +21,10 @@ FIELDS = (
     *(field + part for field in ADDRESS_FIELDS for part in ("", *(f".{part}" for part in ADDRESS_PARTS))),
     *TEXT_FIELDS,
     "kind",
+    "ingress",
+    *(f"auth.{method}" for method in METHODS),
 )
-"""Every field but `header` and the extracted values."""
+"""Every field that is tested as a text, but `header` and the extracted values; others are in measures.py."""
 
 
 def kind_of(field: str) -> str:
@@ -28,6 +32,10 @@ def kind_of(field: str) -> str:
     if field in ADDRESS_FIELDS:
         return "address"
     return "domain" if field in {f"{name}.domain" for name in ADDRESS_FIELDS} else "text"
+
+
+ItemsOf = Callable[[Sequence[Correlation]], tuple[str, ...]]
+"""The destinations where a conversation has an item, or is to have one: asked with the correlations known so far."""
 
 
 class Value(NamedTuple):
@@ -50,20 +58,31 @@ class Facts(dict[str, Any]):
     values    a tuple of Value
     each      a tuple of all spellings
     joined    all spellings in one text, NUL between them (no message and no condition holds one)
+    bounded   a tuple of this one text in UTF-8, NUL at its ends too
     bytes     a tuple of what patterns search, in UTF-8
 
     Fields of headers are `header.` and the name in lower case; extracted values are a rule's number, `=` and the name.
     """
 
-    __slots__ = ("_headers", "found", "message", "planned")
+    __slots__ = ("_headers", "_items", "asked_items", "correlations", "found", "message", "planned")
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, items: ItemsOf | None = None) -> None:
+        """`items`: None where the store is not asked; then no conversation has any."""
         self.message = message
+        self._items = items
+        self.asked_items = False
+        self.correlations: list[Correlation] = []
+        """Of the rules that matched so far."""
         self.planned = False
         """An action was planned already."""
         self.found: dict[str, str] = {}
         """The extracted values."""
         self._headers: dict[str, list[str]] | None = None
+
+    def items_there(self) -> tuple[str, ...]:
+        """The destinations where this mail's conversation, or a key that it was correlated by, has an item."""
+        self.asked_items = True
+        return () if self._items is None else self._items(self.correlations)
 
     def __missing__(self, key: str) -> Any:
         field, _, form = key.partition(" ")
@@ -74,6 +93,8 @@ class Facts(dict[str, Any]):
             made = tuple(spelling for value in self[f"{field} values"] for spelling in value.spellings)
         elif form == "joined":
             made = "\0".join(self[f"{field} each"])
+        elif form == "bounded":
+            made = (f"\0{self[f'{field} joined']}\0".encode("utf-8", "replace"),)
         elif form == "bytes":
             made = tuple(
                 text.encode("utf-8", "replace") for value in self[f"{field} values"] for text in value.patterns
@@ -86,15 +107,19 @@ class Facts(dict[str, Any]):
     def _values(self, field: str) -> Iterable[Value]:
         message = self.message
         if field.startswith("header."):
-            return [_text(value) for value in self._header(field[7:])]
+            return [text_value(value) for value in self._header(field[7:])]
         if field in _TEXTS:
             text = _TEXTS[field](message)
-            return [] if text is None else [_text(text)]
+            return [] if text is None else [text_value(text)]
         if field == "kind":
-            return [_text(verdict.kind) for verdict in message.kinds]
+            return [text_value(verdict.kind) for verdict in message.kinds]
+        if field == "ingress":
+            return [text_value(message.ingress)]
+        if field.startswith("auth."):
+            return [text_value(result) for method, result in message.auth if method == field[5:]]
         if "=" in field:
             found = self.found.get(field)
-            return [] if found is None else [_text(found)]
+            return [] if found is None else [text_value(found)]
         name, _, part = field.partition(".")
         addresses = _ADDRESSES[name](message)
         if not part:
@@ -102,7 +127,7 @@ class Facts(dict[str, Any]):
         if part == "domain":
             return [_domain(found) for address in addresses if (found := address.domain) is not None]
         texts = (_PARTS[part](address) for address in addresses)
-        return [_text(text) for text in texts if text is not None]
+        return [text_value(text) for text in texts if text is not None]
 
     def _header(self, name: str) -> list[str]:
         if self._headers is None:
@@ -140,7 +165,8 @@ _PARTS: dict[str, Callable[[Address], str | None]] = {
 }
 
 
-def _text(text: str) -> Value:
+def text_value(text: str) -> Value:
+    """A text as conditions see it."""
     text = text[:LONGEST].replace("\0", "")
     folded = fold(text)
     return Value(raw := nfc(text), folded, (folded,), (raw,))

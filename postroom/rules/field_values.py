@@ -95,7 +95,9 @@ def coerce(kind: Any, value: Any) -> Any:
         return _plain(value)
     if origin is list:
         (item,) = typing.get_args(inner)
-        items = value if isinstance(value, list) else [value]
+        # A template among the entries may stand for several.
+        entries = value if isinstance(value, list) else [value]
+        items = [each for entry in entries for each in (entry if isinstance(entry, list) else [entry])]
         return [coerce(item, each) for each in items if each is not None and each != ""]
     if origin is dict:
         if not isinstance(value, dict):

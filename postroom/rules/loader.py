@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from postroom.fields import FieldSet
 from postroom.problems import InvalidFiles, Place, Problem
@@ -17,13 +18,20 @@ from postroom.rules import conditions
 from postroom.rules.actions import Action, read_actions
 from postroom.rules.condition_reader import ConditionReader, Extracted
 from postroom.rules.conditions import Condition
+from postroom.rules.defaults import Defaults, read_defaults
 from postroom.rules.extracts import Extract, read_extracts
+from postroom.rules.lists import read_lists
+from postroom.rules.modes import LIVE, Mode, read_mode
 from postroom.rules.reading import EMPTY, Reading
+from postroom.rules.stateful import CorrelateRule, LimitRule, read_correlate, read_limit
 from postroom.rules.template_names import NAMES, Shape, groups_shape
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence, read
 
-_FILE_KEYS = ("lists", "rules")
-_RULE_KEYS = ("name", "description", "tags", "when", "extract", "then", "rules", "stop")
+_FILE_KEYS = ("lists", "conditions", "defaults", "rules", "tests")
+_RULE_KEYS = (
+    "name", "description", "tags", "mode", "when", "extract", "correlate", "limit", "defaults", "then", "rules",
+    "first_only", "stop",
+)  # fmt: skip
 _LONGEST_FILE = 10_000_000
 
 
@@ -38,10 +46,15 @@ class Rule:
     """Path below the rules folder."""
     line: int
     stop: bool = False
+    first_only: bool = False
+    """Of the children, only the first that matches is considered."""
+    mode: Mode = LIVE
+    correlate: CorrelateRule | None = field(default=None, repr=False)
+    limit: LimitRule | None = field(default=None, repr=False)
     rules: tuple[Rule, ...] = ()
     """The children."""
     destinations: tuple[str, ...] = ()
-    """Of its own actions, in order."""
+    """Of its own actions, in order; built-in ones by their names."""
     condition: Condition = field(repr=False)
     extracts: tuple[Extract, ...] = field(default=(), repr=False)
     actions: tuple[Action, ...] = field(default=(), repr=False)
@@ -87,18 +100,28 @@ def hash_of(files: MappingType[str, str]) -> str:
     return digest.hexdigest()
 
 
-def load(files: MappingType[str, str], destinations: MappingType[str, FieldSet] | None, shown: str) -> tuple[Rule, ...]:
+def load(
+    files: MappingType[str, str], destinations: MappingType[str, FieldSet] | None, shown: str, zone: ZoneInfo
+) -> tuple[Rule, ...]:
     """The rules of all files. Raises InvalidFiles with every problem. See `postroom.rules.compile_rules`."""
-    reading = Reading([], destinations)
+    reading = Reading([], destinations, zone=zone)
     roots = [(path, _root(path, text, shown, reading)) for path, text in files.items()]
-    for _, root in roots:
+    defaults = Defaults()
+    for path, root in roots:
         if (lists := root.get("lists")) is not None:
-            _read_lists(lists, reading)
+            read_lists(lists, reading)
+        if (named := root.get("conditions")) is not None:
+            _read_conditions(named, reading)
+        if (given := root.get("defaults")) is not None:
+            defaults = defaults.below(read_defaults(given, f"defaults of {path}", reading))
     loader = _Loader(reading, count())
     rules: list[Rule] = []
     for path, root in roots:
         if (node := root.get("rules")) is not None:
-            rules += loader.rules(node, path, f"rules of {path}", Extracted(), {})
+            rules += loader.rules(node, path, f"rules of {path}", Extracted(), {}, defaults)
+    for name, node in reading.conditions.items():
+        # Those that no rule uses are to be well too.
+        ConditionReader(reading, f"condition '{name}'", Extracted()).when(node)
     _report_unreached(rules, shown, reading)
     if reading.problems:
         raise InvalidFiles(reading.problems)
@@ -141,23 +164,22 @@ def _root(path: str, text: str, shown: str, reading: Reading) -> Mapping:
     return Mapping(tuple((k, v) for k, v in node.entries if not (isinstance(v, Scalar) and v.is_null)), node.place)
 
 
-def _read_lists(node: Node, reading: Reading) -> None:
+def _read_conditions(node: Node, reading: Reading) -> None:
     if not isinstance(node, Mapping):
-        reading.report(node, "lists must be a mapping of names to lists of texts, such as vip: [ada@example.com]")
+        reading.report(
+            node, "conditions must be a mapping of names to conditions, such as staff: {from.domain: example.com}"
+        )
         return
     for key, value in node.entries:
         name = key.value
-        if name in reading.list_places:
-            first = reading.list_places[name]
-            reading.report(key, f"the list '{name}' stands twice (first in {first.path}:{first.line})")
-            continue
-        reading.list_places[name] = key.place
-        reading.lists[name] = []
-        if not isinstance(value, Sequence):
-            reading.report(value, f"the list '{name}' must be a list of texts, such as {name}: [ada@example.com]")
-            continue
-        texts = [reading.text(item, f"an entry of the list '{name}'") for item in value.items]
-        reading.lists[name] = [text.value for text in texts if text is not None]
+        if name in ("always", "unmatched"):
+            reading.report(key, f"no condition can be named '{name}': the word has a meaning already")
+        elif name in reading.condition_places:
+            first = reading.condition_places[name]
+            reading.report(key, f"the condition '{name}' stands twice (first in {first.path}:{first.line})")
+        else:
+            reading.condition_places[name] = key.place
+            reading.conditions[name] = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +188,29 @@ class _Loader:
     numbers: count[int]
 
     def rules(
-        self, node: Node, file: str, where: str, extracted: Extracted, names: MappingType[str, Shape]
+        self,
+        node: Node,
+        file: str,
+        where: str,
+        extracted: Extracted,
+        names: MappingType[str, Shape],
+        defaults: Defaults,
     ) -> list[Rule]:
         """The valid ones of a list of rules."""
         if not isinstance(node, Sequence):
             self.reading.report(node, f"{where}: a list of rules is needed, each beginning with - name:")
             return []
-        found = [self._rule(item, file, where, extracted, names) for item in node.items]
+        found = [self._rule(item, file, where, extracted, names, defaults) for item in node.items]
         return [rule for rule in found if rule is not None]
 
     def _rule(
-        self, node: Node, file: str, where: str, extracted: Extracted, names: MappingType[str, Shape]
+        self,
+        node: Node,
+        file: str,
+        where: str,
+        extracted: Extracted,
+        names: MappingType[str, Shape],
+        defaults: Defaults,
     ) -> Rule | None:
         reading = self.reading
         if not isinstance(node, Mapping):
@@ -200,11 +234,23 @@ class _Loader:
             inner_names = {**names, **{extract.name: groups_shape(extract.groups) for extract in extracts}}
         # Names of values with problems of their own are no unknown names on top.
         after: dict[str, Any] = {**dict.fromkeys(own_names, _UNREAD), **inner_names} if own_names else dict(inner_names)
-        actions = self._actions(entries.get("then"), where, after)
+        if "defaults" in entries:
+            defaults = defaults.below(read_defaults(entries["defaults"], f"defaults of {where}", reading))
+        actions = self._actions(entries.get("then"), where, after, defaults)
+        mode = read_mode(entries["mode"], f"mode of {where}", reading) if "mode" in entries else LIVE
+        known = {**NAMES, **after}
+        correlate = limit = None
+        if "correlate" in entries:
+            correlate = read_correlate(entries["correlate"], where, name, known, reading)
+        if "limit" in entries:
+            limit = read_limit(entries["limit"], where, known, reading)
         stop = "stop" in entries and reading.flag(entries["stop"], f"stop of {where}") is True
+        first_only = "first_only" in entries and reading.flag(entries["first_only"], f"first_only of {where}") is True
         children: list[Rule] = []
         if "rules" in entries:
-            children = self.rules(entries["rules"], file, f"rules of {where}", inner, after)
+            children = self.rules(entries["rules"], file, f"rules of {where}", inner, after, defaults)
+        elif first_only:
+            reading.report(entries["first_only"], f"first_only of {where} is about its children, and it has no rules")
         if not {"then", "rules", "stop"} & set(entries):
             reading.report(node, f"{where} does nothing: give it then, rules or stop")
         description = self._text(entries.get("description"), f"description of {where}")
@@ -214,7 +260,7 @@ class _Loader:
             return None
         when = entries.get("when")
         certain = isinstance(when, Scalar) and all(extract.default is not None for extract in extracts)
-        certain = certain and isinstance(when, Scalar) and when.value == "always"
+        certain = certain and isinstance(when, Scalar) and when.value == "always" and mode == LIVE
         return Rule(
             name=name,
             description=description,
@@ -222,8 +268,12 @@ class _Loader:
             file=file,
             line=node.place.line,
             stop=stop,
+            first_only=first_only,
+            mode=mode or LIVE,
+            correlate=correlate,
+            limit=limit,
             rules=tuple(children),
-            destinations=tuple(action.destination for action in actions),
+            destinations=tuple(action.label for action in actions),
             condition=condition,
             extracts=tuple(extracts),
             actions=tuple(actions),
@@ -255,13 +305,15 @@ class _Loader:
             return conditions.always()
         return ConditionReader(self.reading, where, extracted).when(when)
 
-    def _actions(self, node: Node | None, where: str, names: MappingType[str, Shape]) -> list[Action]:
+    def _actions(
+        self, node: Node | None, where: str, names: MappingType[str, Shape], defaults: Defaults
+    ) -> list[Action]:
         if node is None:
             return []
         if isinstance(node, Scalar) and node.is_null:
             self.reading.report(node, f"then of {where} {EMPTY}")
             return []
-        return read_actions(node, where, {**NAMES, **names}, self.reading) or []
+        return read_actions(node, where, {**NAMES, **names}, self.reading, defaults) or []
 
     def _text(self, node: Node | None, what: str) -> str:
         scalar = None if node is None else self.reading.text(node, what, empty=True)

@@ -28,12 +28,12 @@ class PatternError(ValueError):
 def compile_re2(pattern: str, *, case_sensitive: bool = False) -> Regex:
     """Raises PatternError."""
     try:
-        return re2.compile(pattern, _options(case_sensitive, _MEMORY))
+        return re2.compile(pattern, re2_options(case_sensitive, _MEMORY))
     except re2.error as error:
         reason = _text(error)
     if "too large" in reason:
         try:
-            return re2.compile(pattern, _options(case_sensitive, _MEMORY_AT_MOST))
+            return re2.compile(pattern, re2_options(case_sensitive, _MEMORY_AT_MOST))
         except re2.error as error:
             reason = _text(error)
     raise PatternError(_explain(reason, pattern))
@@ -107,8 +107,18 @@ def word_test(words: Iterable[str]) -> Callable[[str], bool]:
     compiled: list[Regex] = []
 
     def meets(text: str) -> bool:
-        # Most texts do not hold the letters at all, which the plain search finds out fastest.
-        if not any(word in text for word in wanted):
+        # Most texts hold the letters nowhere, or a few times, which plain searches find out fastest: the pattern takes
+        # a millisecond to compile and much memory. It is for texts that hold them again and again.
+        left = _PLAIN_SEARCHES
+        for word in wanted:
+            at = text.find(word)
+            while at >= 0 and left:
+                left -= 1
+                end = at + len(word)
+                if (at == 0 or not _is_of_word(text[at - 1])) and (end == len(text) or not _is_of_word(text[end])):
+                    return True
+                at = text.find(word, at + 1)
+        if left:
             return False
         if not compiled:
             either = "|".join(re2.escape(word) for word in wanted)
@@ -118,13 +128,20 @@ def word_test(words: Iterable[str]) -> Callable[[str], bool]:
     return meets
 
 
+def _is_of_word(char: str) -> bool:
+    if char.isascii():
+        return char.isalnum() or char == "_"
+    return _WORD_CHARACTER.search(char.encode()) is not None
+
+
 def control_character(text: str) -> str | None:
     """The name of a control character in a text, where an escape of YAML's double quotes made one by accident."""
     found = _CONTROL.search(text)
     return None if found is None else _CONTROL_NAMES.get(found[0], f"control (U+{ord(found[0]):04X})")
 
 
-def _options(case_sensitive: bool, memory: int) -> Any:
+def re2_options(case_sensitive: bool, memory: int) -> Any:
+    """`memory`: bytes that the pattern or set may take, compiled and while it runs."""
     options = re2.Options()
     options.case_sensitive = case_sensitive
     options.max_mem = memory
@@ -153,6 +170,8 @@ def _captured(text: bytes | None) -> str:
 
 
 _WORD = r"\pL\pM\pN_"
+_WORD_CHARACTER: Regex = re2.compile(f"[{_WORD}]")
+_PLAIN_SEARCHES = 100
 _GLOB_PARTS = {"*": ".*", "?": "."}
 _GROUP_NAME = re.compile(r"\(\?P?<\w+>")
 _NO_GROUP = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)

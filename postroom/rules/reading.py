@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
 
 from postroom.fields import FieldSet
 from postroom.problems import Place, Problem, did_you_mean, listed
-from postroom.rules.operators import list_test
+from postroom.rules.operators import ListTest, list_test
 from postroom.rules.patterns import PatternError, control_character
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence
 
@@ -23,14 +24,23 @@ class Reading:
     destinations: MappingType[str, FieldSet] | None
     """None: destinations are not checked."""
     lists: dict[str, list[str]] = field(default_factory=dict)
+    maps: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Those of the lists that are mappings."""
     list_places: dict[str, Place] = field(default_factory=dict)
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    """Of `received`, where a rule names none."""
+    conditions: dict[str, Node] = field(default_factory=dict)
+    """The named conditions, not yet read."""
+    condition_places: dict[str, Place] = field(default_factory=dict)
+    reading_conditions: list[str] = field(default_factory=list)
+    """Names of those that are read at the moment: one that uses itself is found so."""
     rule_places: dict[str, Place] = field(default_factory=dict)
-    _list_tests: dict[tuple[str, str], Callable[[str], bool]] = field(default_factory=dict)
+    _list_tests: dict[tuple[str, str], ListTest] = field(default_factory=dict)
 
     def report(self, where: Node | Place, message: str) -> None:
         self.problems.append(Problem(where if isinstance(where, Place) else where.place, message))
 
-    def list_test(self, name: Scalar, kind: str, where: str) -> Callable[[str], bool] | None:
+    def list_test(self, name: Scalar, kind: str, where: str) -> ListTest | None:
         """The test of a named list for fields of a kind; None, and reported, where there is none."""
         entries = self.lists.get(name.value)
         if entries is None:

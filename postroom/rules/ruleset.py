@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from postroom.fields import FieldSet
 from postroom.message import Message
 from postroom.plan import Content, Plan, Step, Trace
 from postroom.rules import actions
 from postroom.rules.actions import RenderError
+from postroom.rules.evaluation import Evaluation
 from postroom.rules.explain import explain
-from postroom.rules.extracts import find_all
-from postroom.rules.facts import Facts
+from postroom.rules.facts import Facts, ItemsOf
+from postroom.rules.index import NO_INDEX, Index
 from postroom.rules.loader import Rule, hash_of, load
 
 
@@ -30,17 +32,22 @@ class RuleSet:
     rules: tuple[Rule, ...]
     """In the order of evaluation; children stand inside their parents."""
     _by_name: Mapping[str, Rule] = field(repr=False)
+    _index: Index = field(default=NO_INDEX, repr=False)
 
-    def evaluate(self, message: Message) -> Plan:
-        """What is to be done with a message. Never fails, whatever the message holds."""
-        steps: list[Step] = []
-        matched: list[str] = []
-        _run(self.rules, Facts(message), _NOTHING, steps, matched)
-        return Plan(tuple(steps), tuple(matched))
+    def evaluate(self, message: Message, items: ItemsOf | None = None, without: frozenset[str] = frozenset()) -> Plan:
+        """What is to be done with a message. Never fails, whatever the message holds.
 
-    def explain(self, message: Message) -> Trace:
+        `items` is asked where a rule wants to know which items there are; without it there are none, and the plan says
+        that it was asked. `without` names rules that are passed over as if they were not there.
+        """
+        facts = Facts(message, items)
+        evaluation = Evaluation(facts, without, self._index)
+        evaluation.run(self.rules, _NOTHING, (), acts=True)
+        return evaluation.plan()
+
+    def explain(self, message: Message, items: ItemsOf | None = None, without: frozenset[str] = frozenset()) -> Trace:
         """The same decision, with what each rule and each condition saw."""
-        return explain(self.rules, message)
+        return explain(self.rules, message, items, without)
 
     def render(
         self,
@@ -72,42 +79,24 @@ class RuleSet:
 
 
 def compile_rules(
-    files: Mapping[str, str], destinations: Mapping[str, FieldSet] | None, *, shown: str = "rules"
+    files: Mapping[str, str],
+    destinations: Mapping[str, FieldSet] | None,
+    *,
+    shown: str = "rules",
+    timezone: str = "UTC",
 ) -> RuleSet:
     """Compiles the texts of rule files, given by their paths in the order of evaluation (see `read_files`).
 
     `destinations` are those of config.yaml with the fields that they take. None is for rule sets of the past, whose
     destinations may be gone: names and fields are not checked then. `shown` stands before the paths in problems.
+    `timezone` is that of `received`, where a rule names none.
     Raises InvalidFiles with every problem of every file.
     """
     with _without_collections():
-        rules = load(files, destinations, shown)
+        rules = load(files, destinations, shown, ZoneInfo(timezone))
     by_name: dict[str, Rule] = {}
     _collect(rules, by_name)
-    return RuleSet(hash_of(files), MappingProxyType(dict(files)), rules, by_name)
-
-
-def _run(
-    rules: tuple[Rule, ...], facts: Facts, inherited: dict[str, Any], steps: list[Step], matched: list[str]
-) -> bool:
-    """True where a rule stopped the evaluation."""
-    for rule in rules:
-        if not rule.condition.holds(facts):
-            continue
-        values = inherited
-        if rule.extracts:
-            found = find_all(rule.extracts, facts, inherited)
-            if found is None:
-                continue
-            values = found
-        matched.append(rule.name)
-        if rule.destinations:
-            facts.planned = True
-            for index, destination in enumerate(rule.destinations):
-                steps.append(Step(rule.name, index, destination, values))
-        if (rule.rules and _run(rule.rules, facts, values, steps, matched)) or rule.stop:
-            return True
-    return False
+    return RuleSet(hash_of(files), MappingProxyType(dict(files)), rules, by_name, Index(rules))
 
 
 @contextmanager

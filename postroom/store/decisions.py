@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Collection
 
 from postroom.plan import Plan
-from postroom.store.messages import insert_deliveries, state_of
+from postroom.store import verdicts
+from postroom.store.messages import ItemsOf, insert_deliveries
 from postroom.store.states import MessageState
 
 
-def release(db: sqlite3.Connection, id: str, who: str, now: int, plan: Plan, rule_set: int, mail: bytes) -> bool:
-    """Routes a held message by a plan made under the rule set of that number, and owes what it says.
+def release(
+    db: sqlite3.Connection,
+    id: str,
+    who: str,
+    now: int,
+    plan_with: Callable[[ItemsOf, frozenset[str]], Plan],
+    rule_set: int,
+    keys: tuple[bytes, bytes],
+    makers: Collection[str],
+) -> bool:
+    """Routes a held message under the rule set of that number, and owes what the plan says.
 
-    `mail`: see messages.insert_deliveries. False where there is no such message, or it is not held any more.
+    `plan_with` makes the plan: given what tells the conversation's items, and the rules to leave out, which are those
+    that held it. A person has looked: limits do not count. `keys`, `makers`: see messages.insert_deliveries.
+    False where there is no such message, or it is not held any more.
     """
     row = db.execute(
-        "UPDATE messages SET state = ?, reason = NULL, rule_set = ?, matched = ? WHERE id = ? AND state = ?"
-        " RETURNING seq, conversation",
-        (state_of(plan), rule_set, "\n".join(plan.matched), id, MessageState.HELD),
+        "SELECT seq, conversation, held_by FROM messages WHERE id = ? AND state = ?", (id, MessageState.HELD)
     ).fetchone()
     if row is None:
         return False
-    insert_deliveries(db, plan, mail, row[0], row[1], now)
-    db.execute("INSERT INTO events (at, who, what, message) VALUES (?, ?, 'release', ?)", (now, who, row[0]))
+    seq, conversation, held_by = row
+    plan = plan_with(lambda _: verdicts.items_of(db, conversation, makers), frozenset((held_by or "").splitlines()))
+    state, reason = verdicts.state_of(plan, {})
+    db.execute(
+        "UPDATE messages SET state = ?, reason = ?, rule_set = ?, matched = ?, held_by = ? WHERE seq = ?",
+        (state, reason, rule_set, "\n".join(plan.matched), verdicts.held_by(plan), seq),
+    )
+    if state is MessageState.ROUTED:
+        insert_deliveries(db, plan, keys, seq, conversation, now, makers)
+    detail = None if held_by is None else f"without {', '.join(held_by.splitlines())}"
+    db.execute(
+        "INSERT INTO events (at, who, what, message, detail) VALUES (?, ?, 'release', ?, ?)", (now, who, seq, detail)
+    )
     return True
 
 

@@ -41,7 +41,7 @@ _ID_START = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.ASCII)
 
 _ROW = """m.seq, m.id, m.received_at, m.ingress, m.recipient, m.return_path, m.from_address, m.from_name,
   substr(m.subject, 1, 1000) AS subject, m.state, m.reason, m.rule_set, m.matched, m.conversation, m.size,
-  m.attachments, m.kinds, m.found_by"""
+  m.attachments, m.kinds, m.found_by, m.saw_items"""
 
 _DELIVERY = """d.seq, d.id, m.id AS message, d.rule, d.action, d.destination, d.state, d.reason, d.attempts, d.tries,
   d.next_at, d.lease_until, d.uncertain, d.created_at, d.finished_at, d.reference, d.url"""
@@ -290,7 +290,12 @@ def _with_deliveries(db: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> lis
         by_message[message].append(DeliverySummary(*summary))
     return [
         MessageRow(
-            **{**dict(row), "matched": _names(row["matched"]), "kinds": tuple(row["kinds"].split())},
+            **{
+                **dict(row),
+                "matched": _names(row["matched"]),
+                "kinds": tuple(row["kinds"].split()),
+                "saw_items": _items(row["saw_items"]),
+            },
             deliveries=tuple(by_message[row["seq"]]),
         )
         for row in rows
@@ -340,6 +345,10 @@ def _grouped(rows: Iterable[sqlite3.Row]) -> defaultdict[int, list[dict[str, Any
 def _delivery(row: sqlite3.Row) -> DeliveryRow:
     values = {name: row[name] for name in DeliveryRow.__struct_fields__}
     return DeliveryRow(**{**values, "uncertain": bool(row["uncertain"])})
+
+
+def _items(told: str | None) -> tuple[str, ...] | None:
+    return None if told is None else tuple(told.splitlines())
 
 
 def _names(matched: str) -> tuple[str, ...]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 
 from postroom.identity import Identity
 from postroom.ids import new_id
 from postroom.message import Message
-from postroom.plan import Plan, Step
+from postroom.plan import Correlation, Plan, Step
 from postroom.recognise import NO_TIES, Ties
-from postroom.store import conversations
+from postroom.store import conversations, verdicts
 from postroom.store.brake import Brake
 from postroom.store.conversations import thread_digest
 from postroom.store.states import DeliveryState, MessageState
@@ -26,9 +27,10 @@ WEAK_IDENTITY_MS = 600_000
 
 _CHUNK = 1_000_000
 _LONGEST_SUBJECT = 1_000
+NOT_BEYOND: Mapping[int, str] = MappingProxyType({})
 _MOST_VALUES = 8_000
 """Bound values in one statement; SQLite takes four times as many."""
-_DELIVERY_COLUMNS = "id, message, conversation, rule, action, destination, extracted, next_at, created_at"
+_DELIVERY_COLUMNS = "id, message, conversation, rule, action, destination, extracted, next_at, created_at, own_item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class NewMessage:
     sender: bytes | None
     """See conversations.sender_key."""
     addressee: bytes | None
+    replan: Callable[[ItemsOf], Plan] | None = None
+    """Plans again with the items that there are, where a rule asked for them."""
+
+
+ItemsOf = Callable[[Sequence[Correlation]], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,10 @@ class Stored:
 class Inserter:
     """Stores messages, each held instead of routed where the loop brake says so."""
 
-    def __init__(self, brake: Brake) -> None:
+    def __init__(self, brake: Brake, makers: Collection[str] = ()) -> None:
+        """`makers`: the destinations that make items."""
         self._brake = brake
+        self._makers = frozenset(makers)
 
     def insert_all(self, db: sqlite3.Connection, new: Sequence[NewMessage]) -> list[Stored]:
         """Stores messages with their attachments and deliveries, or absorbs those whose document came before.
@@ -81,13 +90,18 @@ class Inserter:
         The store is asked once, for every column that could know one of them.
         """
         candidates = [
-            each for each in new if not each.identity.weak and not each.message.references and each.ties is NO_TIES
+            each
+            for each in new
+            if not each.identity.weak
+            and not each.message.references
+            and each.ties is NO_TIES
+            and not each.plan.needs_store
         ]
         if not candidates:
             return []
         identities = [each.identity.delivery for each in candidates]
         keys = [thread_digest(each.message.message_id) for each in candidates if each.message.message_id]
-        once = [_once(step, each.identity.mail) for each in candidates for step in each.plan.steps]
+        once = [mark for each in candidates for mark in _marks(each)]
         known: set[bytes] = set()
         parts = (("identities", "identity", identities), ("thread_keys", "key", keys), ("deliveries", "once", once))
         asked = [part for part in parts if part[2]]
@@ -101,7 +115,7 @@ class Inserter:
         near = {sender for sender, count in senders.items() if self._brake.is_near(db, sender, count, now)}
         plain = []
         for each in candidates:
-            marks = [each.identity.delivery, *(_once(step, each.identity.mail) for step in each.plan.steps)]
+            marks = [each.identity.delivery, *_marks(each)]
             if each.message.message_id:
                 marks.append(thread_digest(each.message.message_id))
             if known.isdisjoint(marks) and each.sender not in near:
@@ -122,17 +136,53 @@ class Inserter:
             return Stored(earlier, absorbed=True)
         (seq,) = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM messages").fetchone()
         found = conversations.find(db, message, new.ties, new.sender, new.addressee)
+        plan, saw_items = new.plan, None
+        if new.replan is not None:
+            plan, saw_items = _with_items(db, new.replan, found[0] if found else None, now, self._makers)
+        found = found or verdicts.correlated(db, plan.correlations, now)
         conversation = found[0] if found else seq
-        held = self._brake.reason(db, found[0] if found else None, new.sender, now)
-        _insert_rows(db, "messages", [_message_row(new, seq, conversation, found[1] if found else None, held)])
+        beyond = verdicts.exceeded(db, plan.limits, seq, now)
+        state, reason = verdicts.state_of(plan, beyond)
+        held_by = verdicts.held_by(plan)
+        if braked := self._brake.reason(db, found[0] if found else None, new.sender, now):
+            state, reason = MessageState.HELD, "; ".join(filter(None, (braked, reason)))
+        row = _message_row(new, seq, conversation, plan, state, reason, found[1] if found else None, held_by, saw_items)
+        _insert_rows(db, "messages", [row])
         db.execute("INSERT INTO contents VALUES (?, ?)", (seq, new.block))
         conversations.remember(db, message, conversation)
+        verdicts.remember_correlations(db, plan.correlations, conversation, now)
         for position, content in enumerate(new.contents):
             _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
-        if held is None:
-            mail = _mail_key(db, new) if new.plan.steps else b""
-            insert_deliveries(db, new.plan, mail, seq, conversation, now)
+        if state is MessageState.ROUTED:
+            insert_deliveries(db, plan, _keys(db, new), seq, conversation, now, self._makers, beyond)
         return Stored(message.id, absorbed=False)
+
+
+def _with_items(
+    db: sqlite3.Connection,
+    replan: Callable[[ItemsOf], Plan],
+    conversation: int | None,
+    now: int,
+    makers: Collection[str],
+) -> tuple[Plan, str]:
+    """The plan made with what the store knows, and what it was told of the items."""
+    told: set[str] = set()
+
+    def items(correlations: Sequence[Correlation]) -> tuple[str, ...]:
+        at = conversation
+        if at is None and (found := verdicts.correlated(db, correlations, now)) is not None:
+            at = found[0]
+        answer = verdicts.items_of(db, at, makers)
+        told.update(answer)
+        return answer
+
+    plan = replan(items)
+    return plan, "\n".join(sorted(told))
+
+
+def _marks(new: NewMessage) -> list[bytes]:
+    keys = _Keys(new.identity.mail, new.identity.delivery)
+    return [_once(step, keys) for step in new.plan.steps]
 
 
 def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
@@ -141,15 +191,17 @@ def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
     for each in new:
         seq += 1
         message, now = each.message, each.message.received_at
-        messages.append(_message_row(each, seq, seq))
+        state, reason = verdicts.state_of(each.plan, {})
+        held_by = verdicts.held_by(each.plan)
+        messages.append(_message_row(each, seq, seq, each.plan, state, reason, held_by=held_by))
         contents.append((seq, each.block))
         identities.append((each.identity.delivery, message.id, now, False))
         if message.message_id:
             keys.append((_digest(message.message_id), seq))
         for position, content in enumerate(each.contents):
             _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
-        for step in each.plan.steps:
-            once = _once(step, each.identity.mail)
+        for step in each.plan.steps if state is MessageState.ROUTED else ():
+            once = _once(step, _Keys(each.identity.mail, each.identity.delivery))
             deliveries.append((*_delivery_row(step, seq, seq, now), DeliveryState.PENDING, once))
     _insert_rows(db, "messages", messages)
     _insert_rows(db, "contents", contents)
@@ -169,7 +221,15 @@ def _insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, .
 
 
 def _message_row(
-    new: NewMessage, seq: int, conversation: int, found_by: str | None = None, held: str | None = None
+    new: NewMessage,
+    seq: int,
+    conversation: int,
+    plan: Plan,
+    state: MessageState,
+    reason: str | None,
+    found_by: str | None = None,
+    held_by: str | None = None,
+    saw_items: str | None = None,
 ) -> tuple[Any, ...]:
     message, sender = new.message, new.message.from_
     return (
@@ -182,10 +242,10 @@ def _message_row(
         sender.address if sender else None,
         sender.name if sender else None,
         message.subject[:_LONGEST_SUBJECT] if message.subject else message.subject,
-        MessageState.HELD if held else state_of(new.plan),
-        held,
+        state,
+        reason,
         new.rule_set,
-        "\n".join(new.plan.matched),
+        "\n".join(plan.matched),
         conversation,
         message.size,
         len(message.attachments),
@@ -193,12 +253,9 @@ def _message_row(
         new.addressee,
         " ".join([verdict.kind for verdict in message.kinds]),
         found_by,
+        held_by,
+        saw_items,
     )
-
-
-def state_of(plan: Plan) -> MessageState:
-    """What a message becomes by its plan."""
-    return MessageState.ROUTED if plan.steps else MessageState.UNMATCHED
 
 
 def _claim_identity(db: sqlite3.Connection, identity: bytes, message_id: str, now: int, *, weak: bool) -> str | None:
@@ -231,46 +288,84 @@ def _insert_attachment(db: sqlite3.Connection, seq: int, position: int, sha256: 
     db.execute("INSERT INTO attachments VALUES (?, ?, ?)", (seq, position, blob[0]))
 
 
-def _mail_key(db: sqlite3.Connection, new: NewMessage) -> bytes:
-    """What is equal for mails of which each action is taken once."""
+class _Keys(NamedTuple):
+    """What is equal for mails of which each action is taken once: over all recipients, and for one."""
+
+    mail: bytes
+    delivery: bytes
+
+
+def _keys(db: sqlite3.Connection, new: NewMessage) -> _Keys:
     if not new.identity.weak:
-        return new.identity.mail
+        return _Keys(new.identity.mail, new.identity.delivery)
     # Two identical alerts are two mails: what tells them apart is the message that was first within the window.
     message = new.message
     first = _claim_identity(db, new.identity.mail, message.id, message.received_at, weak=True)
-    return (first or message.id).encode()
+    return _Keys((first or message.id).encode(), message.id.encode())
 
 
-def insert_deliveries(db: sqlite3.Connection, plan: Plan, mail: bytes, seq: int, conversation: int, now: int) -> None:
-    """Owes what a plan says to a message (its seq). One action of one rule acts once for one `mail`: where that was
-    planned before, the delivery is suppressed, and says so."""
+def insert_deliveries(
+    db: sqlite3.Connection,
+    plan: Plan,
+    keys: tuple[bytes, bytes],
+    seq: int,
+    conversation: int,
+    now: int,
+    makers: Collection[str],
+    beyond: Mapping[int, str] = NOT_BEYOND,
+) -> None:
+    """Owes what a plan says to a message (its seq).
+
+    One action of one rule acts once for one mail: where that was planned before, the delivery is suppressed, and says
+    so. `keys` are the mail's and its delivery's; `makers` the destinations that make items;
+    `beyond` the limits that are exceeded, with their reasons.
+    """
     for step in plan.steps:
-        once = _once(step, mail)
-        row = _delivery_row(step, seq, conversation, now)
+        reason = next((beyond[position] for position in step.limits if position in beyond), None)
+        if not step.update:
+            _insert_delivery(db, step, _Keys(*keys), seq, conversation, now, reason)
+            continue
+        for destination in verdicts.items_of(db, conversation, makers):
+            if step.destination in ("", destination):
+                owed = msgspec.structs.replace(step, destination=destination)
+                _insert_delivery(db, owed, _Keys(*keys), seq, conversation, now, reason)
+
+
+def _insert_delivery(
+    db: sqlite3.Connection, step: Step, keys: _Keys, seq: int, conversation: int, now: int, reason: str | None
+) -> None:
+    once = _once(step, keys)
+    row = _delivery_row(step, seq, conversation, now)
+    if reason is None:
         done = db.execute(
             f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, once)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?) ON CONFLICT (once) DO NOTHING",
+            f" VALUES ({','.join('?' * len(row))}, 'pending', ?) ON CONFLICT (once) DO NOTHING",
             (*row, once),
         ).rowcount
-        if not done:
-            first_id = db.execute("SELECT id FROM deliveries WHERE once = ?", (once,)).fetchone()[0]
-            reason = f"the same mail reached two recipients; see {first_id}"
-            db.execute(
-                f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, reason, finished_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, DeliveryState.SUPPRESSED, reason, now),
-            )
+        if done:
+            return
+        first_id = db.execute("SELECT id FROM deliveries WHERE once = ?", (once,)).fetchone()[0]
+        reason = f"the same mail reached two recipients; see {first_id}"
+    db.execute(
+        f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, reason, finished_at)"
+        f" VALUES ({','.join('?' * len(row))}, ?, ?, ?)",
+        (*row, DeliveryState.SUPPRESSED, reason, now),
+    )
 
 
 def _delivery_row(step: Step, seq: int, conversation: int, now: int) -> tuple[Any, ...]:
     values = msgspec.json.encode(step.values).decode() if step.values else None
-    return (new_id(), seq, conversation, step.rule, step.action, step.destination, values, now, now)
+    return (
+        new_id(), seq, conversation, step.rule, step.action, step.destination, values, now, now, not step.reuse,
+    )  # fmt: skip
 
 
-def _once(step: Step, mail: bytes) -> bytes:
-    """One action of one rule acts once for one mail."""
+def _once(step: Step, keys: _Keys) -> bytes:
+    """One action of one rule acts once for one mail; where it asks for that, once for each recipient."""
+    mail = keys.delivery if step.per_recipient else keys.mail
+    where = f"\0{step.destination}" if step.update else ""
     # The time that a mail's identity begins with keeps the keys of today together in the index.
-    return mail[:4] + _digest(f"{step.rule}\0{step.action}", mail)
+    return keys.mail[:4] + _digest(f"{step.rule}\0{step.action}{where}", mail)
 
 
 def _digest(text: str, more: bytes = b"") -> bytes:

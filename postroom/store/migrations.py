@@ -113,6 +113,27 @@ def mail_semantics(db: Database) -> None:
     _run(db, _MAIL_SEMANTICS)
 
 
+_RULE_LANGUAGE = """
+-- Which rules held a message: its release routes it as if they were not there. What it was told of the items that its
+-- conversation had, where a rule asked.
+ALTER TABLE messages ADD COLUMN held_by TEXT;
+ALTER TABLE messages ADD COLUMN saw_items TEXT;
+-- 1: it makes an item of its own though the conversation has one.
+ALTER TABLE deliveries ADD COLUMN own_item INTEGER NOT NULL DEFAULT 0;
+-- Mails that a rule correlates by a key: the conversation that the key leads to, and when it was last used.
+CREATE TABLE correlations (key BLOB PRIMARY KEY, conversation INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+-- Mails that counted for a limit.
+CREATE TABLE limit_uses (key BLOB NOT NULL, at INTEGER NOT NULL, message INTEGER NOT NULL,
+  PRIMARY KEY (key, at, message)) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def rule_language(db: Database) -> None:
+    """Rules that hold, correlate, limit, and ask for items."""
+    _run(db, _RULE_LANGUAGE)
+
+
 def _run(db: Database, script: str) -> None:
     # Not executescript: it would commit the migration's transaction first.
     for statement in script.split(";\n"):

@@ -39,6 +39,8 @@ class Owed:
     content: bytes | None
     """Frozen content; None before the first claim."""
     rule_set: int
+    own_item: bool = False
+    """It makes an item of its own, though the conversation has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def due(db: sqlite3.Connection, destination: str, now: int, limit: int) -> list[
     # `state IN open` stands beside `= 'sending'`, for only so does SQLite see that the partial index serves.
     rows = db.execute(
         f"SELECT d.seq, d.id, d.message, d.conversation, d.rule, d.action, d.destination, d.extracted, d.attempts,"
-        f" d.tries, d.uncertain, d.content, m.rule_set FROM deliveries d JOIN messages m ON m.seq = d.message"
+        f" d.tries, d.uncertain, d.content, m.rule_set, d.own_item"
+        f" FROM deliveries d JOIN messages m ON m.seq = d.message"
         f" WHERE d.destination = ? AND d.state IN {_DUE} AND d.next_at <= ?"
         f" AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.destination = d.destination"
         f"  AND e.conversation = d.conversation AND e.state IN {_OPEN} AND e.seq < d.seq)"
@@ -86,6 +89,7 @@ def due(db: sqlite3.Connection, destination: str, now: int, limit: int) -> list[
             uncertain=bool(row[10]),
             content=row[11],
             rule_set=row[12],
+            own_item=bool(row[13]),
         )
         for row in rows
     ]
@@ -172,6 +176,18 @@ def delivered(
     _add_attempt(db, owed.seq, attempt)
     _free_followers(db, owed.destination, owed.conversation, now)
     return True
+
+
+def suppressed(db: sqlite3.Connection, owed: Owed, lease: str, reason: str, now: int) -> bool:
+    """Ends a delivery that has nothing to do. False where the lease was lost meanwhile: then nothing is recorded."""
+    done = db.execute(
+        "UPDATE deliveries SET state = 'suppressed', reason = ?, attempts = attempts - 1, lease = NULL,"
+        " lease_until = NULL, finished_at = ? WHERE seq = ? AND lease = ? AND state = 'sending'",
+        (reason, now, owed.seq, lease),
+    ).rowcount
+    if done:
+        _free_followers(db, owed.destination, owed.conversation, now)
+    return bool(done)
 
 
 def failed(

@@ -11,20 +11,36 @@ _ACTIVE = "active_rule_set"
 
 
 def publish(db: sqlite3.Connection, content_hash: str, files: Mapping[str, str], now: int) -> int:
-    """Keeps a rule set and makes it the active one; its number in the store."""
+    """Keeps a rule set and makes it the active one; its number in the store. A change of it is an event on record."""
     db.execute(
         "INSERT INTO rule_sets (hash, files, created_at) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
         (content_hash, pack_files(dict(files)), now),
     )
     seq: int = db.execute("SELECT seq FROM rule_sets WHERE hash = ?", (content_hash,)).fetchone()[0]
-    db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_ACTIVE, str(seq)))
+    if seq != active(db):
+        db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_ACTIVE, str(seq)))
+        db.execute(
+            "INSERT INTO events (at, who, what, detail) VALUES (?, 'rules folder', 'rules', ?)",
+            (now, f"rule set {seq} is active: {counted(files)}"),
+        )
     return seq
+
+
+def counted(files: Mapping[str, str]) -> str:
+    """`1 file`, `3 files`."""
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def active(db: sqlite3.Connection) -> int | None:
     """The number of the active rule set; None before the first was published."""
     row = db.execute("SELECT value FROM settings WHERE name = ?", (_ACTIVE,)).fetchone()
     return None if row is None else int(row[0])
+
+
+def active_hash(db: sqlite3.Connection) -> str | None:
+    """The hash of the active rule set; None before the first was published."""
+    row = db.execute("SELECT hash FROM rule_sets WHERE seq = ?", (active(db),)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def files_of(db: sqlite3.Connection, seq: int) -> dict[str, str]:

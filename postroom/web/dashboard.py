@@ -32,10 +32,11 @@ from postroom.mail.safe_html import safe_html
 from postroom.message import Message
 from postroom.plan import Trace
 from postroom.store.history import COUNT_CAP, FILTERS, History
+from postroom.store.records import MessageRow
 from postroom.store.states import DeliveryState, MessageState
 from postroom.web import auth, display
 
-Explain = Callable[[int, Message], Trace | None]
+Explain = Callable[[int, Message, tuple[str, ...] | None], Trace | None]
 Decide = Callable[[str, str], bool]
 """Takes an id and who decides; False where the thing is not one to decide about (any more)."""
 
@@ -119,7 +120,7 @@ def blueprint(
             detail=detail,
             row=detail.row,
             mail=detail.message,
-            trace=_trace(explain, detail.row.rule_set, detail.message),
+            trace=_trace(explain, detail.row, detail.message),
             split=None if detail.message is None else split_of(detail.message),
             discardable=(MessageState.HELD, MessageState.UNMATCHED),
             retriable=_RETRIABLE,
@@ -207,11 +208,11 @@ def install_error_pages(app: Flask, plain: Sequence[str] = ("inbound", "api", "h
         return answer
 
 
-def _trace(explain: Explain, rule_set: int, message: Message | None) -> Trace | None:
+def _trace(explain: Explain, row: MessageRow, message: Message | None) -> Trace | None:
     if message is None:
         return None
     try:
-        return explain(rule_set, message)
+        return explain(row.rule_set, message, row.saw_items)
     except Exception:
         # The page is where one looks when something is wrong: it says what it can.
         log.exception("the trace could not be computed", extra={"message_id": message.id})

@@ -1,0 +1,399 @@
+"""The index of rules: it decides as evaluation rule by rule does, and asks few rules where there are many."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from postroom.mail.kinds import Verdict
+from postroom.message import Address, Message
+from postroom.problems import InvalidFiles
+from postroom.rules import RuleSet, compile_rules, index
+from postroom.rules.facts import Facts
+from postroom.rules.index import NO_INDEX, Index
+from postroom.rules.needs import literals
+from postroom.rules.patterns import compile_re2
+
+# Few enough that conditions and mails often meet; with letters whose forms without case are others than one expects:
+# the Kelvin sign, the long s, a J with a caron (one letter only when small), a soft hyphen, a mark that stands alone.
+WORDS = ["crash", "Crash in web1", "web1", "web", "K", "k\u212a", "\u017fs", "J\u030c", "straße", "STRASSE", "a\u00adb"]
+WORDS += ["é", "e\u0301", "\u0301", "İ", "Σς", "_", "+", "*", "a.b", "[web1]"]
+DOMAINS = ["bücher.example", "xn--bcher-kva.example", "BÜCHER.example", "example.com", "sub.example.com", "faß.de"]
+USERS = ["ada", "Ada+tok", "straße", "K", "bücher"]
+
+word = st.sampled_from(WORDS)
+texts = st.lists(word, max_size=3).map(" ".join) | word | st.text(max_size=4)
+mailboxes = st.builds("{}@{}".format, st.sampled_from(USERS), st.sampled_from(DOMAINS))
+addresses = st.builds(Address, mailboxes | st.sampled_from(["", "root"]), texts)
+messages = st.builds(
+    Message,
+    id=st.just("1"),
+    received_at=st.just(0),
+    ingress=st.just("test"),
+    recipient=addresses,
+    return_path=addresses,
+    from_=st.none() | addresses,
+    to=st.lists(addresses, max_size=3).map(tuple),
+    subject=st.none() | texts,
+    text=st.none() | texts,
+    kinds=st.sampled_from([(), (Verdict("new", ""),), (Verdict("reply", ""), Verdict("list", ""))]),
+    headers=st.lists(st.tuples(st.sampled_from(["X-A", "x-a", "X-B"]), texts), max_size=3).map(tuple),
+)
+
+operands = st.lists(word | st.sampled_from(DOMAINS + USERS), min_size=1, max_size=2) | word
+globs = st.sampled_from(
+    ["*", "?", "w*", "*1", "*r*s?", "*@example.com", "*.example.com", "ada*@*", "bü*", "*ß*", "?\u030c"]
+)
+PATTERNS = [
+    "crash.*web1",
+    "^web",
+    "WEB1$",
+    "k",
+    "s+",
+    "j\u030c?",
+    r"\[web1\]",
+    "(?:a|b)(c|k)?",
+    "cra[s-z]h",
+    r"\bweb\d",
+]
+PATTERNS += [
+    r"\pM",
+    "()",
+    "crash|web",
+    "(?i)K",
+    "(?m)^crash$",
+    "xn--bcher",
+    "bücher",
+    "x{0}crash",
+    "crashh?",
+    "straß?e",
+]
+operations = st.one_of(
+    st.tuples(st.sampled_from(["is", "contains", "word", "starts_with", "ends_with"]), operands),
+    st.tuples(st.just("matches"), st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2)),
+    st.tuples(st.just("glob"), st.lists(globs, min_size=1, max_size=2)),
+    st.tuples(st.just("in"), st.sampled_from(["some", "exact", ["some", "exact"]])),
+    st.tuples(st.just("exists"), st.just("true")),
+)
+
+
+def with_case(tests: dict[str, Any], case_sensitive: bool) -> dict[str, Any]:
+    return tests | {"case_sensitive": "true"} if case_sensitive and "matches" in tests else tests
+
+
+tests = st.builds(with_case, st.lists(operations, min_size=1, max_size=2).map(dict), st.booleans())
+TEXTS = ["subject", "text", "from.name", "from.user", "to.user"]
+ADDRESSES = ["from.domain", "to.domain", "recipient", "from", "to", "addressed", "return_path"]
+leaves = st.one_of(
+    st.tuples(st.sampled_from(TEXTS + ADDRESSES), tests),
+    st.tuples(st.sampled_from(ADDRESSES[2:6]), mailboxes),
+    st.tuples(st.sampled_from(ADDRESSES[:2]), st.sampled_from(DOMAINS)),
+    st.tuples(st.sampled_from(["subject", "text"]), operands),
+    st.tuples(st.just("kind"), st.sampled_from(["new", ["reply", "list"]])),
+    st.tuples(st.just("header"), st.tuples(st.sampled_from(["X-A", "x-b"]), tests).map(lambda pair: dict([pair]))),
+    st.tuples(st.sampled_from(TEXTS), st.just({"exists": "false"})),
+).map(lambda pair: dict([pair]))
+
+
+@st.composite
+def conditions(draw: st.DrawFn, depth: int = 0) -> Any:
+    form = draw(st.sampled_from(["leaf", "leaf", "all", "any", "not", "unmatched"] if depth < 3 else ["leaf"]))
+    if form == "leaf":
+        return draw(leaves)
+    if form == "not":
+        return {"not": {"all": [draw(conditions(depth + 1))]}}
+    if form == "unmatched":
+        return {draw(st.sampled_from(["all", "any"])): ["unmatched", draw(leaves)]}
+    return {form: [draw(conditions(depth + 1)) for _ in range(draw(st.integers(1, 3)))]}
+
+
+whens = st.integers(0, 9).flatmap(lambda n: st.sampled_from(["always", "unmatched"]) if n == 9 else conditions())
+
+
+@st.composite
+def rule_sets(draw: st.DrawFn) -> str:
+    number = 0
+
+    def rule(depth: int) -> dict[str, Any]:
+        nonlocal number
+        number += 1
+        name = f"Rule {number}"
+        made: dict[str, Any] = {"name": name, "when": draw(whens), "then": ["x"]}
+        if depth < 2 and draw(st.integers(0, 3)) == 0:
+            if draw(st.booleans()):
+                made["extract"] = {f"v{number}": {"from": "subject", "matches": "(web.?)", "default": "none"}}
+            made["rules"] = [rule(depth + 1) for _ in range(draw(st.integers(1, 4)))]
+            if "extract" in made:
+                number += 1
+                child = {"name": f"Rule {number}", "when": {f"v{made['name'][5:]}": "web1"}, "then": ["x"]}
+                made["rules"].append(child)
+            if draw(st.booleans()):
+                del made["then"]
+        if made["when"] != "always" and draw(st.integers(0, 3)) == 0:
+            made["stop"] = "true"
+        return made
+
+    rules = [rule(0) for _ in range(draw(st.integers(1, 8)))]
+    lists = {
+        "some": ["crash*", "*@bücher.example", "K", "example.com"],
+        "exact": ["Crash in web1", "ada@xn--bcher-kva.example", "faß.de", *(f"user{n}@example.com" for n in range(20))],
+    }
+    return json.dumps({"lists": lists, "rules": rules}, ensure_ascii=False)
+
+
+def everything_indexed(rules: RuleSet) -> RuleSet:
+    return replace(rules, _index=Index(rules.rules, fewest=0))
+
+
+def rule_by_rule(rules: RuleSet) -> RuleSet:
+    return replace(rules, _index=NO_INDEX)
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(rule_sets(), st.lists(messages, min_size=1, max_size=6))
+def test_the_index_decides_as_rule_by_rule(text: str, mails: list[Message]) -> None:
+    try:
+        rules = compile_rules({"a.yaml": text}, None)
+    except InvalidFiles:
+        return  # Few: what is drawn can be a slip, such as a domain in place of an address.
+    indexed, plain = everything_indexed(rules), rule_by_rule(rules)
+    for message in mails:
+        assert indexed.evaluate(message) == plain.evaluate(message)
+
+
+def mail(**given: Any) -> Message:
+    fields: dict[str, Any] = {"id": "1", "received_at": 0, "ingress": "test", "recipient": Address("ada@example.com")}
+    return Message(**fields | given)
+
+
+def rules_when(*conditions: str, lists: str = "") -> RuleSet:
+    """One rule for each condition, all of them indexed."""
+    made = [f"  - {{name: '{number}', when: {{{when}}}, then: [x]}}" for number, when in enumerate(conditions)]
+    return everything_indexed(compile_rules({"a.yaml": "\n".join([lists, "rules:", *made])}, None))
+
+
+def asked(rules: RuleSet, message: Message) -> list[str]:
+    """Names of the rules that the index leaves to be evaluated."""
+    return [rule.name for rule in rules._index.candidates(rules.rules, Facts(message))]
+
+
+ALONE = [
+    "subject: crash",
+    "subject: [other, crash]",
+    "subject: {contains: ras}",
+    "subject: {word: [other, crash]}",
+    "subject: {starts_with: cra}",
+    "subject: {ends_with: ash}",
+    "subject: {glob: 'c*sh'}",
+    "subject: {glob: '*ash'}",
+    "subject: {in: few}",
+    "subject: {matches: 'c.+h'}",
+    "subject: {matches: 'CRASH', case_sensitive: false}",
+    "subject: {matches: ['other', '^crash$'], case_sensitive: true}",
+    "subject: {contains: ras, starts_with: cr}",
+    "all: [{not: {subject: other}}, {subject: crash}]",
+    "any: [{subject: crash}, {text: other}]",
+    "recipient: other@example.com, subject: {contains: crash}",
+]
+
+
+@pytest.mark.parametrize("condition", ALONE)
+def test_only_rules_that_may_match_are_asked(condition: str) -> None:
+    lists = "lists: {few: [crash, 'other*']}"
+    rules = rules_when(condition, "recipient: nobody@example.com", lists=lists)
+    met = "recipient: other" in condition
+    assert asked(rules, mail(subject="Crash", recipient=Address("other@example.com" if met else "a@b.c"))) == (
+        ["0"] if "case_sensitive: true" not in condition else []
+    )
+    assert asked(rules, mail(subject="quiet")) == []
+    assert asked(rules, mail()) == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "not: {subject: crash}",
+        "subject: {exists: false}",
+        "subject: {glob: '*'}",
+        "any: [{subject: crash}, {not: {text: other}}]",
+        'recipient.domain: {contains: "\u00ad"}',
+        "all: [unmatched]",
+    ],
+)
+def test_what_no_index_can_tell_is_asked_for_every_mail(condition: str) -> None:
+    assert asked(rules_when(condition), mail(subject="quiet", text="quiet")) == ["0"]
+
+
+def test_of_several_conditions_the_index_takes_the_one_that_fewest_rules_share() -> None:
+    shared = [f"recipient: ada@example.com, subject: {{contains: token{number}x}}" for number in range(50)]
+    assert asked(rules_when(*shared), mail(subject="about token7x")) == ["7"]
+    shared = [rf"subject: {{matches: 'host{number} (\w+) is unavailable'}}" for number in range(50)]
+    assert asked(rules_when(*shared), mail(subject="host7 abc is unavailable")) == ["7"]
+
+
+def test_values_extracted_on_the_way_are_not_indexed() -> None:
+    text = """rules:
+  - name: Parent
+    when: always
+    extract: {host: {from: subject, matches: '^(\\w+)'}}
+    rules:
+      - {name: One, when: {host: web1}, then: [x]}
+      - {name: Two, when: {host: web2}, then: [x]}
+"""
+    rules = everything_indexed(compile_rules({"a.yaml": text}, None))
+    assert rules.evaluate(mail(subject="web2 is down")).matched == ("Parent", "Two")
+
+
+@pytest.mark.parametrize("spelt", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("seen", ["bücher.example", "Bücher.Example", "xn--bcher-kva.example"])
+def test_domains_meet_in_every_spelling(spelt: str, seen: str) -> None:
+    lists = f"lists: {{domains: ['{spelt}'], boxes: ['*@{spelt}']}}"
+    rules = rules_when(
+        f"to.domain: '{spelt}'",
+        f"to: 'ada@{spelt}'",
+        "to.domain: {in: domains}",
+        "to: {in: boxes}",
+        f"to: {{ends_with: '@{spelt}'}}",
+        "to: {matches: '@bücher'}",
+        lists=lists,
+    )
+    message = mail(to=(Address("x@example.org"), Address(f"ada@{seen}"), Address("y@example.org")))
+    assert rules.evaluate(message).matched == tuple("012345")
+
+
+def test_case_counts_where_it_is_asked_to() -> None:
+    rules = rules_when(
+        "subject: {matches: 'Crash', case_sensitive: true}",
+        "subject: {matches: 'Crash'}",
+        "subject: {matches: 'a|Crash', case_sensitive: true}",
+    )
+    assert rules.evaluate(mail(subject="crash")).matched == ("1", "2")
+    assert rules.evaluate(mail(subject="Crash")).matched == ("0", "1", "2")
+
+
+def test_a_letter_that_changes_with_its_case_is_found() -> None:
+    # Small, j and the caron are one letter; capital, they are two, and the pattern's j is the first of them.
+    rules = rules_when("subject: {matches: 'jan j'}", "subject: {contains: '\u01f0'}")
+    assert rules.evaluate(mail(subject="JAN J\u030c")).matched == ("0", "1")
+
+
+HUGE = r"(?:\pL{1,200}x){4}"
+
+
+def test_patterns_that_no_set_can_take_are_asked_one_by_one() -> None:
+    rules = rules_when(
+        *(f"subject: {{matches: 'a|{HUGE}{number}'}}" for number in range(2)), "subject: {matches: 'b|c'}"
+    )
+    assert asked(rules, mail(subject="zzz")) == ["0", "1"]
+    assert rules.evaluate(mail(subject="bäxäxäxäx1")).matched == ("1", "2")
+
+
+def test_sets_that_are_too_large_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_MEMORY_AT_MOST", 60_000)
+    rules = rules_when(*(rf"subject: {{matches: 'a{number}\d|b{number}\d'}}" for number in range(300)))
+    assert asked(rules, mail(subject="b77x b778")) == ["7", "77"]
+    (search,) = rules._index._lists[id(rules.rules)]._searches
+    assert len(search._sets) > 3
+
+
+def test_a_set_that_runs_out_of_memory_leaves_every_rule_to_be_asked() -> None:
+    class Exhausted:
+        def Match(self, text: bytes) -> None:  # noqa: N802  as in re2.Set
+            return None
+
+    rules = rules_when("subject: {contains: crash}", "subject: {contains: smoke}", "text: {contains: fire}")
+    asked(rules, mail())
+    for search in rules._index._lists[id(rules.rules)]._searches:
+        search._sets = [(Exhausted(), positions) for _, positions in search._sets]
+    assert asked(rules, mail(subject="crash", text="")) == ["0", "1", "2"]
+
+
+def test_few_rules_are_asked_without_an_index() -> None:
+    rules = compile_rules({"a.yaml": "rules: [{name: A, when: {subject: x}, then: [x]}]"}, None)
+    assert asked(rules, mail()) == ["A"]
+
+
+LITERALS = [
+    ("version (\\d+)", ["version "]),
+    ("^\\[web1\\] (\\w+) is (down|up)$", ["[web1] ", " is "]),
+    ("a.*crash report", ["crash report"]),
+    ("crash?", ["cras"]),
+    ("crash+es", ["crash"]),
+    ("crash{0,2}ed it", ["ed it", "cras"]),
+    ("crash{0,2}ed", ["cras"]),
+    ("[[:alpha:]crash]smoke[]abc]fire[^]abc]", ["smoke", "fire"]),
+    ("(?:nothing|no)? of (?P<x>this(is))that", [" of ", "that"]),
+    ("crash|smoke", []),
+    ("(crash|smoke)", []),
+    ("(?i)crash", []),
+    ("\\Qcrash\\E", []),
+    ("\\x41crash", []),
+    ("(?m)^crash", ["crash"]),
+    ("\\p{Greek}crash\\PNfire", ["crash", "fire"]),
+    ("cra{sh", []),
+    ("fir", ["fir"]),
+    ("fi", []),
+]
+
+
+@pytest.mark.parametrize(("pattern", "found"), LITERALS)
+def test_the_texts_that_a_pattern_needs(pattern: str, found: list[str]) -> None:
+    assert literals(pattern) == found
+
+
+SYNTAX = [
+    "a",
+    "b",
+    "c",
+    "abc",
+    "K",
+    "ſ",
+    "é",
+    "\\.",
+    "\\d",
+    ".",
+    "^",
+    "$",
+    "(",
+    ")",
+    "(?:",
+    "(?P<x>",
+    "|",
+    "*",
+    "+",
+    "?",
+]
+SYNTAX += [
+    "{2}",
+    "{0,1}",
+    "{",
+    "}",
+    "[",
+    "]",
+    "[^",
+    "-",
+    "\\pL",
+    "\\x41",
+    "(?i)",
+    "(?s)",
+    "\\Q",
+    "\\E",
+    "[[:alpha:]]",
+    "\\b",
+]
+
+
+@settings(deadline=None, max_examples=1000)
+@given(st.lists(st.sampled_from(SYNTAX), min_size=1, max_size=10).map("".join), st.text("abcKkſsé.1", max_size=12))
+def test_what_a_pattern_matches_holds_the_texts_that_it_needs(pattern: str, text: str) -> None:
+    try:
+        regex = compile_re2(pattern)
+    except ValueError:
+        return
+    if regex.search(text.encode()) is not None:
+        assert all(compile_re2(f"\\Q{needed}\\E").search(text.encode()) for needed in literals(pattern))
