@@ -246,3 +246,8 @@ def test_earlier_content_is_the_earlier_rule_set(start_instance: Start) -> None:
     assert len(house.rows("SELECT 1 FROM rule_sets")) == 2
     details = [row[0] for row in house.rows("SELECT detail FROM events WHERE what = 'rules' ORDER BY seq")]
     assert details == [f"rule set {seq} is active: 1 file" for seq in (first, second, first)]
+    # A start on the same rules changes nothing and is no event.
+    house.stop()
+    house.start()
+    assert routed(house) == ("First", first)
+    assert len(house.rows("SELECT 1 FROM events WHERE what = 'rules'")) == 3

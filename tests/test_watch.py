@@ -141,13 +141,18 @@ def test_edits_within_one_tick_of_the_clock(bench: Bench, monkeypatch: pytest.Mo
     assert bench.settle() == 2, "old stamps are believed: nothing is read four times a second for ever"
 
 
-def test_a_fault_of_the_store_is_told_and_overcome(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_store_is_told_and_overcome(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(watch, "_PAUSE_AFTER_FAULT", 0.05)
+    monkeypatch.setattr(watch, "_FRESH_NS", 0)  # it must not be the age of the files that makes it try again
     broken = threading.Event()
     broken.set()
+    tries = []
     real = rulesets.publish
 
     def publish(*args: object) -> int:
+        tries.append(args)
         if broken.is_set():
             raise sqlite3.OperationalError("database or disk is full")
         return real(*args)  # type: ignore[arg-type]
@@ -157,6 +162,8 @@ def test_a_fault_of_the_store_is_told_and_overcome(bench: Bench, monkeypatch: py
     bench.watcher.start()
     told = until(lambda: bench.watcher.problems, "the fault is told", SECONDS)
     assert told[1] == "the rules could not be read or stored: OperationalError: database or disk is full"
+    until(lambda: len(tries) >= 3, "it tries again", SECONDS)
+    assert len([each for each in caplog.records if NOT_TAKEN in each.getMessage()]) == 1, "the log is told once"
     broken.clear()
     until(lambda: rulesets.active(bench.reader), "the rules are stored after all", SECONDS)
     until(lambda: not bench.watcher.problems, "and nothing is told any more", SECONDS)
