@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import re2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -397,3 +399,77 @@ def test_what_a_pattern_matches_holds_the_texts_that_it_needs(pattern: str, text
         return
     if regex.search(text.encode()) is not None:
         assert all(compile_re2(f"\\Q{needed}\\E").search(text.encode()) for needed in literals(pattern))
+
+
+class Drawn:
+    """Conditions and mails of very few words, evenly drawn, so that most tests meet something in some mail."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.words = self.rng.sample(WORDS, 3)
+        self.boxes = [f"{self.rng.choice(USERS)}@{self.rng.choice(DOMAINS)}" for _ in range(2)]
+
+    def text(self) -> str:
+        return " ".join(self.rng.choices(self.words, k=self.rng.randint(1, 3)))
+
+    def mail(self) -> Message:
+        rng = self.rng
+        box = [Address(rng.choice(self.boxes), self.text()) for _ in range(3)]
+        given = {"subject": self.text(), "text": self.text(), "headers": (("X-A", self.text()), ("x-a", self.text()))}
+        return mail(recipient=box[0], from_=box[1], to=tuple(rng.sample(box, rng.randint(0, 3))), **given)
+
+    def test(self, address: bool) -> Any:
+        rng = self.rng
+        operator = rng.choice(["is", "contains", "word", "starts_with", "ends_with", "glob", "in", "matches"])
+        if operator == "in":
+            return {"in": rng.choice(["some", "exact"])}
+        if operator == "matches":
+            source = rng.choice(PATTERNS) if rng.random() < 0.4 else re2.escape(rng.choice(self.words)) + rng.choice(
+                ["", "?", "{0,2}", "*.", ".*" + re2.escape(rng.choice(self.words))]
+            )  # fmt: skip
+            return with_case({"matches": [source, "nothing"][: rng.randint(1, 2)]}, rng.random() < 0.5)
+        whole = rng.choice(self.boxes) if address else self.text()
+        at = rng.randrange(len(whole))
+        piece = whole[at : at + rng.randint(1, 4)].strip() or whole
+        operand = (
+            whole if operator == "is" else rng.choice([whole, whole[: at + 1].strip() or whole, whole[at:], piece])
+        )
+        if operator == "glob":
+            operand = rng.choice([f"*{piece}*", f"{whole[:at]}*", f"*{whole[at:]}", f"{whole[:at]}?{whole[at + 1 :]}"])
+        return {operator: [operand, "nothing@nothing.example"][: rng.randint(1, 2)]}
+
+    def condition(self, depth: int = 0) -> Any:
+        form = self.rng.choice(["leaf", "leaf", "leaf", "all", "any", "not"] if depth < 2 else ["leaf"])
+        if form == "not":
+            return {"not": {"all": [self.condition(depth + 1)]}}
+        if form != "leaf":
+            return {form: [self.condition(depth + 1) for _ in range(self.rng.randint(1, 3))]}
+        field = self.rng.choice([*TEXTS[:3], "header", *ADDRESSES])
+        test = self.test(field in ADDRESSES)
+        return {"header": {"X-A": test}} if field == "header" else {field: test}
+
+
+@settings(deadline=None, max_examples=800)
+@given(st.integers(0, 2**32))
+def test_the_index_misses_no_rule_that_holds(seed: int) -> None:
+    drawn = Drawn(seed)
+    lists = {"some": [f"{drawn.words[0]}*", f"*{drawn.boxes[0][2:]}"], "exact": [drawn.text(), *drawn.boxes]}
+    whens = [drawn.condition() for _ in range(12)]
+    rules = []
+    for number, when in enumerate(whens):
+        text = {"lists": lists, "rules": [{"name": str(number), "when": when, "then": ["x"]}]}
+        try:
+            rules += compile_rules({"a.yaml": json.dumps(text, ensure_ascii=False)}, None).rules
+        except InvalidFiles:
+            continue  # A slip that the loader finds, such as a domain that is tested for an address.
+    made = tuple(rules)
+    found = Index(made, fewest=0)
+    for message in (drawn.mail() for _ in range(6)):
+        facts = Facts(message)
+        candidates = {rule.name for rule in found.candidates(made, facts)}
+        missed = [
+            whens[int(rule.name)]
+            for rule in made
+            if rule.condition.holds(Facts(message)) and rule.name not in candidates
+        ]
+        assert not missed, (message, missed)
