@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 
 from postroom.fields import Bytes
 from postroom.mail.kinds import Kind
+from postroom.rules.condition_reader import _OTHERS
 from postroom.rules.facts import ADDRESS_FIELDS, FIELDS
+from postroom.rules.measure_reader import _ATTACHMENT_KEYS, _RECEIVED_KEYS
+from postroom.rules.measures import COMPARISONS, NUMBERS, SIZES
 from postroom.rules.operators import OPERATORS
 from postroom.rules.template_names import NAMES, RESERVED
 from postroom.schema import words
-from postroom.schema.asking import takes, takes_condition
 from postroom.schema.values import Schema, choice, described, flag, mapping, one_or_list, text, value_of
 
 VALUE = "[A-Za-z][A-Za-z0-9_]*"
 HEADER = "[!-9;-~]+"
-_COMPARISONS = ("is", "above", "below", "at_least", "at_most")
 _DAY = r"([Mm][Oo][Nn]|[Tt][Uu][Ee]|[Ww][Ee][Dd]|[Tt][Hh][Uu]|[Ff][Rr][Ii]|[Ss][Aa][Tt]|[Ss][Uu][Nn])[A-Za-z]*"
 _DATE: Schema = {"type": "string", "pattern": r"^\s*\d{4}-\d{2}-\d{2}\s*$"}
 _RECEIVED: Mapping[str, Schema] = {
@@ -24,35 +25,14 @@ _RECEIVED: Mapping[str, Schema] = {
     "from": _DATE,
     "until": _DATE,
     "date": one_or_list(_DATE),
-    "timezone": text(),
 }
-_SAMPLES = {
-    "size": {"above": "1kB"},
-    "spam_score": {"above": "1"},
-    "attachment_count": {"above": "1"},
-    "attachment": {"name": "a.pdf"},
-    "ip": {"within": "192.0.2.0/24"},
-    "item": {"exists": "true"},
-    "received": {"weekday": "mon"},
-}
-"""Fields that are no texts, each with a test that it takes."""
-
-
-def names_conditions() -> bool:
-    """Whether a condition can have a name."""
-    return takes(
-        {"conditions": {"named": {"subject": "a"}}, "rules": [{"name": "asked", "when": "named", "stop": "true"}]}
-    )
-
-
-def measured() -> tuple[str, ...]:
-    """The fields that are no texts, of those that the loader knows."""
-    return tuple(name for name, test in _SAMPLES.items() if takes_condition({name: test}))
+_MEASURED = (*NUMBERS, "attachment", *_OTHERS)
+"""The fields that are no texts."""
 
 
 def value_name() -> str:
     """A pattern for the fields that are extracted values: `version`, `alert.state`; no slip in `from.domain` is one."""
-    fields = {name.partition(".")[0] for name in (*FIELDS, *_SAMPLES)}
+    fields = {name.partition(".")[0] for name in (*FIELDS, *_MEASURED)}
     taken = "|".join(sorted({*NAMES, *ADDRESS_FIELDS, *RESERVED, *fields}))
     return rf"^(?!({taken})(\.|$)){VALUE}(\.{VALUE})?$"
 
@@ -61,39 +41,31 @@ def condition_schemas(destinations: Iterable[str]) -> dict[str, Schema]:
     """The definitions of conditions. `inner_` ones stand where extracted values of a parent are fields too."""
     made: dict[str, Schema] = {
         "text_test": _text_test(text(empty=True)),
-        "kind_test": _text_test(choice({str(kind): words.KINDS.get(kind, "") for kind in Kind})),
-    }
-    found = measured()
-    if set(found) & {"size", "spam_score", "attachment_count", "attachment"}:
-        made["number_test"] = _number_test(
-            {"type": ["number", "string"], "pattern": r"^\s*[+-]?\d{1,15}(\.\d{1,15})?\s*$"}
-        )
-        made["size_test"] = _number_test(value_of(Bytes, None))
-    if "attachment" in found:
-        made["attachment_test"] = mapping(_attachment(), minProperties=1)
-    own = {name: described(_special(name, destinations), words.FIELDS[name]) for name in found}
-    named = []
-    if names_conditions():
-        made["named_condition"] = {
+        "kind_test": _text_test(choice(words.told(map(str, Kind), words.KINDS))),
+        "number_test": _number_test({"type": ["number", "string"], "pattern": r"^\s*[+-]?\d{1,15}(\.\d{1,15})?\s*$"}),
+        "size_test": _number_test(value_of(Bytes, None)),
+        "attachment_test": mapping(_attachment(), minProperties=1),
+        "named_condition": {
             "type": "string",
             "minLength": 1,
             "not": {"enum": list(words.WORDS)},
             "description": "The name of one of `conditions`.",
-        }
-        named = [_ref("named_condition")]
+        },
+    }
+    own = {name: described(_special(name, destinations), words.FIELDS.get(name)) for name in _MEASURED}
     for inner in ("", "inner_"):
-        made[f"{inner}condition"] = _condition(inner, own, named)
+        made[f"{inner}condition"] = _condition(inner, own)
         made[f"{inner}conditions"] = {
             "type": "array",
             "minItems": 1,
-            "items": {"anyOf": [_ref(f"{inner}condition"), _word("unmatched"), *named]},
+            "items": {"anyOf": [_ref(f"{inner}condition"), _word("unmatched"), _ref("named_condition")]},
         }
         made[f"{inner}when"] = {
             "anyOf": [
                 _ref(f"{inner}condition"),
                 _word("always"),
                 _word("unmatched"),
-                *named,
+                _ref("named_condition"),
             ]
         }
     return made
@@ -107,7 +79,7 @@ def _word(word: str) -> Schema:
     return {"const": word, "description": words.WORDS[word]}
 
 
-def _condition(inner: str, own: Mapping[str, Schema], named: list[Schema]) -> Schema:
+def _condition(inner: str, own: Mapping[str, Schema]) -> Schema:
     one = {"allOf": [_ref(f"{inner}condition"), {"maxProperties": 1}]}
     header = {
         "type": "object",
@@ -118,7 +90,7 @@ def _condition(inner: str, own: Mapping[str, Schema], named: list[Schema]) -> Sc
     logic: dict[str, Schema] = {
         "all": _ref(f"{inner}conditions"),
         "any": _ref(f"{inner}conditions"),
-        "not": {"anyOf": [one, *named]},
+        "not": {"anyOf": [one, _ref("named_condition")]},
         "header": header,
     }
     fields = {
@@ -144,8 +116,9 @@ def field_words(name: str) -> str | None:
 def _text_test(one: Schema) -> Schema:
     """A value, a list of values, or operators. `one` is what the whole value can be."""
     operands: dict[str, Schema] = {"is": one_or_list(one), "exists": flag()}
-    known = [name for name in OPERATORS if name not in _COMPARISONS[1:] and name != "within"]
-    operators = {name: described(operands.get(name, one_or_list(text())), words.OPERATORS.get(name)) for name in known}
+    operators = {
+        name: described(operands.get(name, one_or_list(text())), words.OPERATORS.get(name)) for name in OPERATORS
+    }
     case = described(flag(), words.OPERATORS["case_sensitive"])
     asked = mapping(
         {**operators, "case_sensitive": case}, minProperties=1, dependencies={"case_sensitive": ["matches"]}
@@ -159,7 +132,7 @@ def _text_test(one: Schema) -> Schema:
 
 
 def _number_test(one: Schema) -> Schema:
-    compared = {name: described(one_or_list(one), words.OPERATORS[name]) for name in _COMPARISONS}
+    compared = {name: described(one_or_list(one), words.OPERATORS.get(name)) for name in COMPARISONS}
     compared["is"]["description"] = "Is the number, or one of them."
     return {
         "anyOf": [
@@ -177,13 +150,13 @@ def _exists() -> Schema:
 
 def _attachment() -> dict[str, Schema]:
     tests = {"name": "text_test", "type": "text_test", "size": "size_test"}
-    return {name: described(_ref(test), words.ATTACHMENT[name]) for name, test in tests.items()}
+    return {name: described(_ref(tests[name]), words.ATTACHMENT.get(name)) for name in _ATTACHMENT_KEYS}
 
 
 def _special(name: str, destinations: Iterable[str]) -> Schema:
     """The test of a field that is no text."""
     if name == "received":
-        keys = {key: described(schema, words.RECEIVED[key]) for key, schema in _RECEIVED.items()}
+        keys = {key: described(_RECEIVED.get(key, text()), words.RECEIVED.get(key)) for key in _RECEIVED_KEYS}
         return mapping(keys, minProperties=1)
     if name == "attachment":
         return {"anyOf": [_ref("attachment_test"), _exists()]}
@@ -195,4 +168,6 @@ def _special(name: str, destinations: Iterable[str]) -> Schema:
     if name == "item":
         known = list(destinations)
         return {"anyOf": [*one_or_list({"anyOf": [{"enum": known}, text()]} if known else text())["anyOf"], _exists()]}
-    return _ref("size_test" if name == "size" else "number_test")
+    if name in NUMBERS:
+        return _ref("size_test" if name in SIZES else "number_test")
+    return {}

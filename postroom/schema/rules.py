@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args, get_origin
 
 from postroom.fields import Seconds, Spec, specs
 from postroom.integration import Integration
-from postroom.rules.actions import COMMON
+from postroom.rules.actions import _BESIDE, BUILTINS, COMMON, STATES
+from postroom.rules.extracts import KEYS as EXTRACT_KEYS
 from postroom.rules.facts import FIELDS
 from postroom.rules.loader import _FILE_KEYS, _RULE_KEYS
+from postroom.rules.modes import WORDS as MODES
+from postroom.rules.stateful import CORRELATE_KEYS, LIMIT_KEYS, OVER
 from postroom.schema import words
-from postroom.schema.asking import DESTINATION, takes, takes_action
 from postroom.schema.conditions import HEADER, VALUE, condition_schemas, value_name
 from postroom.schema.values import (
     TEMPLATE,
@@ -27,10 +29,6 @@ from postroom.schema.values import (
     value_of,
 )
 
-_SAMPLES = {"update": {"body": "a", "state": "open", "destination": DESTINATION}, "hold": {}, "drop": {}}
-"""Actions that go to no destination of their own, each with fields that it takes."""
-_EXTRACT = {"case_sensitive": "true", "map": "asked", "default": "a"}
-
 
 def rules_schema(kinds: Mapping[str, type[Integration]], destinations: Mapping[str, str] | None) -> Schema:
     """The schema of rule files.
@@ -40,20 +38,18 @@ def rules_schema(kinds: Mapping[str, type[Integration]], destinations: Mapping[s
     """
     names = {kind: kind for kind in kinds} if destinations is None else dict(destinations)
     kinds_used = {kind: kinds[kind] for kind in dict.fromkeys(names.values())}
-    built_in = [name for name, fields in _SAMPLES.items() if takes_action({name: fields})]
-    definitions = {
+    definitions: dict[str, Schema] = {
         **condition_schemas(names),
         **_rule_schemas(),
         "extract": _extract(),
-        "action": _action(names, kinds, built_in, is_open=destinations is None),
+        "defaults": _defaults({**{kind: kind for kind in kinds_used}, **names}, destinations is None),
+        "action": _action(names, kinds, is_open=destinations is None),
         **{f"fields_{name}": _fields(kind) for name, kind in kinds_used.items()},
-        **{f"fields_{name}": _built_in(name, names, is_open=destinations is None) for name in built_in},
+        **{f"fields_{name}": _built_in(name, names, is_open=destinations is None) for name in BUILTINS},
     }
     if destinations is None:
         definitions["fields"] = nullable({**_fields(None), "additionalProperties": True})
-    if "defaults" in _RULE_KEYS or "defaults" in _FILE_KEYS:
-        definitions["defaults"] = _defaults({**{kind: kind for kind in kinds_used}, **names}, destinations is None)
-    parts = _file_parts(names, built_in, is_open=destinations is None)
+    parts = _file_parts(names, is_open=destinations is None)
     file = {key: described(nullable(parts.get(key, {})), words.FILE_KEYS.get(key)) for key in _FILE_KEYS}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -67,10 +63,9 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/definitions/{name}"}
 
 
-def _file_parts(names: Mapping[str, str], built_in: list[str], *, is_open: bool) -> dict[str, Schema]:
-    listed: Schema = {"type": "array", "items": text()}
-    if _has_maps():
-        listed = {"anyOf": [listed, {"type": "object", "additionalProperties": text(empty=True)}]}
+def _file_parts(names: Mapping[str, str], *, is_open: bool) -> dict[str, Schema]:
+    texts: Schema = {"type": "array", "items": text()}
+    listed = {"anyOf": [texts, {"type": "object", "additionalProperties": text(empty=True)}]}
     return {
         "lists": {"type": "object", "additionalProperties": listed},
         "conditions": {
@@ -80,18 +75,8 @@ def _file_parts(names: Mapping[str, str], built_in: list[str], *, is_open: bool)
         },
         "defaults": {"type": "object", "allOf": [_ref("defaults")]},
         "rules": {"type": "array", "items": _ref("rule")},
-        "tests": {"type": "array", "items": _test(names, built_in, is_open=is_open)},
+        "tests": {"type": "array", "items": _test(names, is_open=is_open)},
     }
-
-
-def _has_maps() -> bool:
-    return _takes_extract("map")
-
-
-def _takes_extract(key: str) -> bool:
-    value = {"from": "subject", "matches": "(.)", key: _EXTRACT[key]}
-    rule = {"name": "asked", "when": "always", "stop": "true", "extract": {"found": value}}
-    return takes({"lists": {"asked": {"a": "b"}} if key == "map" else {}, "rules": [rule]})
 
 
 def _rule_schemas() -> dict[str, Schema]:
@@ -102,7 +87,7 @@ def _rule_schemas() -> dict[str, Schema]:
             "name": text(),
             "description": text(empty=True),
             "tags": one_or_list(text(), least=0),
-            "mode": {"anyOf": [choice(words.MODES), {"type": "string", "pattern": r"^\s*\d{1,3}(\.\d{1,3})? ?%\s*$"}]},
+            "mode": {"anyOf": [choice(words.told(MODES, words.MODES)), _share()]},
             "when": _ref(f"{inner}when"),
             "extract": {
                 "type": "object",
@@ -115,11 +100,15 @@ def _rule_schemas() -> dict[str, Schema]:
             "first_only": flag(),
             "stop": flag(),
             "correlate": _keyed(
-                words.CORRELATE, {"by": text(), "window": _window(), "group": text()}, ("by", "window")
+                words.told(CORRELATE_KEYS, words.CORRELATE), {"window": value_of(Seconds, None)}, ("by", "window")
             ),
             "limit": _keyed(
-                words.LIMIT,
-                {"per": text(), "count": _count(), "window": _window(), "over": choice(words.OVER)},
+                words.told(LIMIT_KEYS, words.LIMIT),
+                {
+                    "count": {"type": ["integer", "string"], "minimum": 1, "pattern": r"^0*[1-9]\d{0,7}$"},
+                    "window": value_of(Seconds, None),
+                    "over": choice(words.told(OVER, words.OVER)),
+                },
                 ("per", "count", "window"),
             ),
             "defaults": _ref("defaults"),
@@ -139,16 +128,13 @@ def _rule_schemas() -> dict[str, Schema]:
     return made
 
 
-def _keyed(meanings: Mapping[str, str], parts: Mapping[str, Schema], required: tuple[str, ...]) -> Schema:
-    return mapping({key: described(schema, meanings[key]) for key, schema in parts.items()}, required=required)
+def _keyed(meanings: Mapping[str, str], parts: Mapping[str, Schema], required: Iterable[str] = ()) -> Schema:
+    """A mapping with these keys; what stands not in `parts` is a text."""
+    return mapping({key: described(parts.get(key, text()), told) for key, told in meanings.items()}, required=required)
 
 
-def _window() -> Schema:
-    return value_of(Seconds, None)
-
-
-def _count() -> Schema:
-    return {"type": ["integer", "string"], "minimum": 1, "pattern": r"^0*[1-9]\d{0,7}$"}
+def _share() -> Schema:
+    return {"type": "string", "pattern": r"^\s*\d{1,3}(\.\d{1,3})? ?%\s*$"}
 
 
 def _extract() -> Schema:
@@ -160,51 +146,35 @@ def _extract() -> Schema:
         ]
     }
     default = {"anyOf": [text(empty=True), {"type": "object", "additionalProperties": text(empty=True)}]}
-    parts = {"from": field, "matches": one_or_list(text()), "case_sensitive": flag(), "map": text(), "default": default}
-    known = [key for key in parts if key not in _EXTRACT or _takes_extract(key)]
-    made = mapping({key: described(parts[key], words.EXTRACT[key]) for key in known}, required=("from",))
-    finds = [{"required": [key]} for key in ("matches", "map") if key in known]
-    return {**made, "anyOf": finds}
+    parts = {"from": field, "matches": one_or_list(text()), "case_sensitive": flag(), "default": default}
+    made = _keyed(words.told(EXTRACT_KEYS, words.EXTRACT), parts, ("from",))
+    return {**made, "anyOf": [{"required": ["matches"]}, {"required": ["map"]}]}
 
 
-def _action(
-    names: Mapping[str, str], kinds: Mapping[str, type[Integration]], built_in: list[str], *, is_open: bool
-) -> Schema:
+def _action(names: Mapping[str, str], kinds: Mapping[str, type[Integration]], *, is_open: bool) -> Schema:
     """The name of a destination, or its name with fields; so for what is built in."""
-    bare = {name: _told(kinds[kind]) for name, kind in names.items() if not _needs_fields(kinds[kind])}
-    plain = choice({**bare, **{name: words.BUILT_IN[name] for name in built_in}})
+    built_in = words.told(BUILTINS, words.BUILT_IN)
+    plain = choice({**{name: _told(kinds[kind]) for name, kind in names.items()}, **built_in})
     entries = {name: described(_ref(f"fields_{kind}"), _told(kinds[kind])) for name, kind in names.items()}
-    entries |= {name: described(_ref(f"fields_{name}"), words.BUILT_IN[name]) for name in built_in}
-    beside = [name for name in words.BESIDE if takes_action({DESTINATION: {}, name: "false"})]
-    entries |= {name: described(flag(), words.BESIDE[name]) for name in beside}
-    made = mapping(entries, **_counted(built_in, beside))
+    entries |= {name: described(_ref(f"fields_{name}"), told) for name, told in built_in.items()}
+    entries |= {name: described(flag(), told) for name, told in words.told(_BESIDE, words.BESIDE).items()}
+    made = mapping(entries, **_counted())
     if is_open:
         made["additionalProperties"] = _ref("fields")
         plain = {"anyOf": [plain, text()]}
     return {"anyOf": [plain, made]}
 
 
-def _counted(built_in: list[str], beside: list[str]) -> Schema:
-    """One name stands in an action, whatever stands beside it."""
+def _counted() -> Schema:
+    """One name stands in an action, whatever stands beside it; nothing stands beside what is built in."""
 
     def exactly(count: int) -> Schema:
         return {"minProperties": count, "maxProperties": count}
 
-    if not beside:
-        return exactly(1)
-    made = exactly(1)
-    for count in range(1, len(beside) + 1):
-        # The last of these is asked first: all of them there, then some.
-        there = [{"required": [name]} for name in beside]
-        asked: Schema = {"allOf": there} if count == len(beside) else {"anyOf": there}
-        made = {"if": asked, "then": exactly(count + 1), "else": made}
-    if built_in:
-        made = {"if": {"anyOf": [{"required": [name]} for name in built_in]}, "then": exactly(1), "else": made}
-    return made
-
-
-def _needs_fields(kind: type[Integration]) -> bool:
-    return "defaults" not in _FILE_KEYS and any(spec.required for spec in specs(kind.Fields).values())
+    there = [{"required": [name]} for name in _BESIDE]
+    made = {"if": {"anyOf": there}, "then": exactly(2), "else": exactly(1)}
+    made = {"if": {"allOf": there}, "then": exactly(len(there) + 1), "else": made}
+    return {"if": {"anyOf": [{"required": [name]} for name in BUILTINS]}, "then": exactly(1), "else": made}
 
 
 def _told(kind: type[Integration]) -> str:
@@ -212,41 +182,35 @@ def _told(kind: type[Integration]) -> str:
 
 
 def _fields(kind: type[Integration] | None) -> Schema:
-    """What a rule fills in for a destination. `labels+` adds to what defaults give, where there are any."""
-    own: Mapping[str, Spec] = {} if kind is None else specs(kind.Fields)
+    """What a rule fills in for a destination. No field must be there: defaults may give it, also those of other files.
+
+    `labels+` adds to what the defaults give.
+    """
+    chosen: Schema = {"anyOf": [{"enum": ["all", "none"]}, _ref("attachment_test")]}
     made: dict[str, Schema] = {}
     for name in COMMON:
-        made[name] = described(_attachments() if name == "attachments" else text(empty=True), words.COMMON.get(name))
+        made[name] = described(chosen if name == "attachments" else text(empty=True), words.COMMON.get(name))
+    own: Mapping[str, Spec] = {} if kind is None else specs(kind.Fields)
     for name, spec in own.items():
         if name in made:
             continue
         made[name] = setting_of(spec, TEMPLATE)
-        if "defaults" in _FILE_KEYS and _is_list(spec.type):
-            made[f"{name}+"] = described({**made[name]}, f"Added to the `{name}` that the defaults give:")
-    needed = [] if "defaults" in _FILE_KEYS else [spec.name for spec in own.values() if spec.required]
-    schema = mapping(made, required=needed)
-    return schema if needed else nullable(schema)
+        if _is_list(spec.type):
+            made[f"{name}+"] = described(made[name], f"Added to the `{name}` that the defaults give:")
+    return nullable(mapping(made))
 
 
 def _is_list(kind: Any) -> bool:
     return get_origin(kind) is list or any(get_origin(part) is list for part in get_args(kind))
 
 
-def _attachments() -> Schema:
-    chosen: Schema = {"enum": ["all", "none"]}
-    if takes_action({DESTINATION: {"attachments": {"name": "a.pdf"}}}):
-        return {"anyOf": [chosen, _ref("attachment_test")]}
-    return chosen
-
-
 def _built_in(name: str, destinations: Mapping[str, str], *, is_open: bool) -> Schema:
     known: Schema = {"enum": list(destinations)}
     parts: dict[str, Schema] = {
-        "state": {"enum": ["open", "closed"]},
+        "state": {"enum": list(STATES)},
         "destination": {"anyOf": [known, text()]} if is_open else known,
     }
-    fields = words.BUILT_IN_FIELDS[name]
-    return nullable(mapping({key: described(parts.get(key, text()), told) for key, told in fields.items()}))
+    return nullable(_keyed(words.told(BUILTINS[name], words.BUILT_IN_FIELDS.get(name, {})), parts))
 
 
 def _defaults(names: Mapping[str, str], is_open: bool) -> Schema:
@@ -259,15 +223,14 @@ def _defaults(names: Mapping[str, str], is_open: bool) -> Schema:
     return {**made, "additionalProperties": {"type": "object", "allOf": [_ref("fields")]}} if is_open else made
 
 
-def _test(names: Mapping[str, str], built_in: list[str], *, is_open: bool) -> Schema:
+def _test(names: Mapping[str, str], *, is_open: bool) -> Schema:
     # What a message may say, and what counts in an action, is not narrowed here: the test itself shows a slip.
     message: Schema = {"anyOf": [text(), {"type": "object", "minProperties": 1}]}
-    actions: dict[str, Schema] = {name: {"type": ["object", "null"]} for name in (*names, *built_in)}
+    actions: dict[str, Schema] = {name: {"type": ["object", "null"]} for name in (*names, *BUILTINS)}
     happens = mapping({"rule": described(text(), "The rule that acts."), **actions}, required=("rule",))
     if is_open:
         happens["additionalProperties"] = {"type": ["object", "null"]}
     parts: dict[str, Schema] = {
-        "name": text(),
         "message": message,
         "earlier": {"type": "array", "items": message},
         "expect": {"type": "array", "items": happens},

@@ -5,7 +5,7 @@ A word without its line here has no description in the schema; a test asks for i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 FILE_KEYS: Final[Mapping[str, str]] = {
@@ -192,3 +192,8 @@ TEST: Final[Mapping[str, str]] = {
     "earlier": "Mails that came before it.",
     "expect": "Everything that must happen: entries with a rule, and an action with those of its fields that count.",
 }
+
+
+def told(known: Iterable[str], meanings: Mapping[str, str]) -> dict[str, str]:
+    """The words that there are, with what is said about them: nothing where nobody wrote it."""
+    return {word: meanings.get(word, "") for word in known}
