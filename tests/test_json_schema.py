@@ -102,6 +102,8 @@ def test_blocks_of_tests_have_their_shape() -> None:
     for slip in (
         "{name: a, message: b, expct: []}",
         "{name: a, expect: []}",
+        "{name: a, message: {subject: [b]}, expect: []}",
+        "{name: a, message: b, expect: [{rule: c, jira: {}, chat: {}}]}",
         "{name: a, message: b, expect: [{jira: {}}]}",
         "{name: a, message: b, expect: [{rule: c, jirra: {}}]}",
     ):

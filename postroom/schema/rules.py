@@ -224,15 +224,18 @@ def _defaults(names: Mapping[str, str], is_open: bool) -> Schema:
 
 
 def _test(names: Mapping[str, str], *, is_open: bool) -> Schema:
-    # What a message may say, and what counts in an action, is not narrowed here: the test itself shows a slip.
-    message: Schema = {"anyOf": [text(), {"type": "object", "minProperties": 1}]}
+    # Fields of a mail are offered, and others left to `check`; so is what counts in an action.
+    fields = {name: described(text(empty=True), words.MAIL[name]) for name in words.MAIL}
+    message: Schema = {"anyOf": [text(), {"type": "object", "properties": fields}]}
     actions: dict[str, Schema] = {name: {"type": ["object", "null"]} for name in (*names, *BUILTINS)}
-    happens = mapping({"rule": described(text(), "The rule that acts."), **actions}, required=("rule",))
+    happens = mapping(
+        {"rule": described(text(), "The rule that acts."), **actions}, required=("rule",), maxProperties=2
+    )
     if is_open:
         happens["additionalProperties"] = {"type": ["object", "null"]}
     parts: dict[str, Schema] = {
         "message": message,
-        "earlier": {"type": "array", "items": message},
+        "earlier": one_or_list(message, least=0),
         "expect": {"type": "array", "items": happens},
     }
     return _keyed(words.TEST, parts, ("name", "message", "expect"))

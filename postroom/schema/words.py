@@ -186,6 +186,14 @@ OVER: Final[Mapping[str, str]] = {
     "drop": "Nothing of the mail is sent.",
 }
 
+MAIL: Final[Mapping[str, str]] = {
+    "recipient": "Where it is sent (the SMTP envelope recipient).",
+    "from": "The From header, such as jo@example.org, or Jo <jo@example.org>.",
+    "subject": "The subject.",
+    "text": "The plain text.",
+    "received_at": "When it comes, such as 2026-11-22T10:00:00Z.",
+}
+
 TEST: Final[Mapping[str, str]] = {
     "name": "What the test shows.",
     "message": "The mail: its fields, or the path of a document or an .eml file, relative to this file.",
