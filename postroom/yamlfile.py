@@ -93,6 +93,11 @@ def _convert(node: yaml.Node, path: str, problems: list[Problem], depth: int, bu
             problems.append(Problem(place, "too much is repeated by aliases (*name)"))
         return Scalar("", place)
     if isinstance(node, yaml.ScalarNode):
+        if node.tag.startswith("!") and len(node.tag) > 1:
+            problems.append(
+                Problem(place, f"a text that begins with ! must stand in quotes (YAML takes {node.tag} away)")
+            )
+            return Scalar(node.tag, place, False)  # so that nothing else is said of it
         return Scalar(node.value, place, not node.style)
     if isinstance(node, yaml.SequenceNode):
         return Sequence(tuple(_convert(item, path, problems, depth + 1, budget) for item in node.value), place)
@@ -116,6 +121,17 @@ def _convert(node: yaml.Node, path: str, problems: list[Problem], depth: int, bu
     return Mapping(tuple(entries), place)
 
 
+def _lost_bracket(lines: list[str], first: int, last: int) -> tuple[int, int] | None:
+    """Where, in lines counted from 0, a `#` in a bracket makes a comment of what was to close it."""
+    for number in range(first, min(last, len(lines))):
+        for found in re.finditer(r"(?<=[\s])#", lines[number]):
+            at = found.start()
+            quotes = lines[number][:at].count('"') % 2 or lines[number][:at].count("'") % 2
+            if not quotes and re.search(r"[\]}]", lines[number][at:]):
+                return number, at
+    return None
+
+
 def _key_reason(outer: yaml.MappingNode, key: yaml.Node) -> str:
     if _is_unquoted_template(outer, key):
         return 'a template must stand in quotes: "{{ ... }}"'
@@ -130,8 +146,28 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, path: str) -> Proble
     mark = error.problem_mark or error.context_mark
     place = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path)
     reason = error.problem or "this is no YAML"
+    context = error.context or ""
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
+    before = lines[place.line - 2] if 2 <= place.line <= len(lines) + 1 else ""
+    begun = error.context_mark
+    if begun and context.startswith("while parsing a flow"):
+        if (lost := _lost_bracket(lines, begun.line, place.line)) is not None:
+            reason = "the rest of the line after # is a comment, its bracket too; a text with # must stand in quotes"
+            return Problem(Place(path, lost[0] + 1, lost[1] + 1), f"YAML: {reason}")
+        if line[place.column - 1 : place.column] == ":" and not re.fullmatch(r"\s*[\w.]+", line[: place.column - 1]):
+            mend = 'a text with ": " in it must stand in quotes'
+            return Problem(place, f"YAML: {reason}; {mend}")
+        if begun.line + 1 != place.line and "did not find expected" in reason:
+            place = Place(path, begun.line + 1, begun.column + 1)
+            return Problem(place, f"YAML: this bracket is not closed, or a comma is missing behind it ({reason})")
+    if "document" in reason:
+        return Problem(place, "YAML: a file holds one document; take the line --- out")
+    if "end of stream" in reason and begun and "quoted scalar" in context:
+        return Problem(Place(path, begun.line + 1, begun.column + 1), "YAML: this quote is opened and never closed")
+    glued = re.match(r"\s*(?:- +)?[\w.]+:(?=[^\s/])|\s*-(?=\w+:)", before)
+    if glued and "mapping values are not allowed" in reason:
+        return Problem(Place(path, place.line - 1, glued.end() + 1), "YAML: a blank must stand before this")
     if re.search(r"[:\[,-]\s*\{[{%]", line):
         mend = 'a template must stand in quotes: "{{ ... }}"'
     elif "mapping values are not allowed" in reason:

@@ -55,7 +55,7 @@ def loaded(tmp_path: Path, text: str) -> Config:
          '1:11: YAML: found undefined alias; a text that begins with * must stand in quotes, such as "*@'),
         ("data_dir: a: b", "1:12: YAML: mapping values are not allowed in this context; a text with"),
         ("server: {listen: x",
-         "2:1: YAML: did not find expected ',' or '}'; look for a missing quote, comma or bracket"),
+         "1:9: YAML: this bracket is not closed, or a comma is missing behind it (did not find expected ',' or '}')"),
         # ways in
         ("ingress: []", "1:10: ingress must be a mapping from names to settings"),
         ("ingress: {a b: {}}", "1:11: ingress: 'a b' is no name; use letters, digits, - and _"),

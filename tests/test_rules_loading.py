@@ -52,8 +52,10 @@ def rule(when: str = "always", then: str = "[chat]", more: str = "") -> str:
 
 WHEN = {
     "{subjct: Hello}": "3:12: unknown field 'subjct' in rule 'A'; did you mean 'subject'?",
-    "{body: Hello}": "3:12: unknown field 'body' in rule 'A'; there are recipient, return_path, from, to, cc, reply_to, "
-    "addressed, subject, base_subject, text, html, reply_text, kind, header, size, spam_score, attachment_count, attachment, ip, item, received, parts such as from.domain, and extracted values",
+    "{body: Hello}": "3:12: unknown field 'body' in rule 'A'; did you mean 'text'?",
+    "{colour: red}": "3:12: unknown field 'colour' in rule 'A'; there are recipient, return_path, from, to, cc, reply_to, "
+    "addressed, subject, base_subject, text, html, reply_text, kind, ingress, auth.spf, auth.dkim, auth.dmarc, header, size, "
+    "spam_score, attachment_count, attachment, ip, item, received, parts such as from.domain, and extracted values",
     "{from.domian: example.com}": "3:12: unknown field 'from.domian' in rule 'A'; did you mean 'from.domain'?",
     "{subject: {contain: x}}": "3:22: unknown operator 'contain' in the test of subject in rule 'A'; "
     "did you mean 'contains'?",

@@ -171,13 +171,20 @@ def _read(
     if not isinstance(node, Mapping) or len(named) != 1:
         message = f"an action in {where} must be the name of a destination, or its name with fields"
         mend = "; put a - before each destination, and indent its fields below it" if len(named) > 1 else ""
+        known = (*_BESIDE, *(reading.destinations or ()))
+        for key in (key for key, _ in named if len(named) > 1 and key.value not in known):
+            if hint := did_you_mean(key.value, _BESIDE):
+                reading.report(key, f"unknown key '{key.value}' beside an action in {where}{hint}")
+                return None
         reading.report(node, f"{message}, such as - jira: {{title: ..}}{mend}")
         return None
     ((key, fields),) = named
     if isinstance(fields, Scalar) and fields.is_null:
         fields = Mapping((), key.place)
     if not isinstance(fields, Mapping):
-        reading.report(fields, f"{key.value} in {where} takes a mapping of fields, such as {key.value}: {{title: ..}}")
+        first = BUILTINS.get(key.value, COMMON)[0]
+        example = f"{key.value}: {{{first}: ..}}"
+        reading.report(fields, f"{key.value} in {where} takes a mapping of fields, such as {example}")
         return None
     action = _action(key, fields, where, names, reading, defaults)
     beside = {
@@ -186,7 +193,8 @@ def _read(
         if name.value in _BESIDE
     }
     if beside and key.value in BUILTINS:
-        reading.report(node, f"{listed(beside)} in {where} stand beside a destination, not beside {key.value}")
+        for name in (name for name, _ in entries if name.value in beside):
+            reading.report(name, f"{name.value} in {where} stands beside a destination, not beside {key.value}")
         return None
     if action is None or None in beside.values():
         return None
@@ -254,6 +262,10 @@ def _fields(
             attachments = _attachments(value, what, where, reading)
             continue
         if declared is not None and key.value not in COMMON and key.value not in own:
+            if key.value in _BESIDE:
+                example = f"{{{name.value}: {{..}}, {key.value}: {value.value if isinstance(value, Scalar) else '..'}}}"
+                reading.report(key, f"{name.value}: {key.value} stands beside {name.value}, not in it: {example}")
+                continue
             takes = f"it takes {listed((*COMMON, *own))}"
             hint = did_you_mean(key.value, (*COMMON, *own))
             reading.report(key, f"{name.value}: '{key.value}' is not a field of {name.value}; {takes}{hint}")

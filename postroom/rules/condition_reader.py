@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 
 from postroom.mail.kinds import Kind
+from postroom.mail.subjects import base_subject
 from postroom.problems import did_you_mean, listed
 from postroom.rules import conditions, operators
 from postroom.rules.conditions import Condition
-from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, TEXT_FIELDS, kind_of
+from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, kind_of
 from postroom.rules.measure_reader import read_attachment, read_ip, read_item, read_number, read_received
 from postroom.rules.measures import NUMBERS
 from postroom.rules.operators import OPERATORS, WORDS, Operator
 from postroom.rules.patterns import PatternError, Regex, compile_re2
 from postroom.rules.reading import EMPTY, Reading
+from postroom.rules.template_names import MEANT
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence
 
 
@@ -89,8 +92,12 @@ class ConditionReader:
             if isinstance(node, Scalar) and node.value in self.reading.conditions:
                 inner = self._named(node)
                 return None if inner is None else conditions.negated(inner)
+            if isinstance(node, Scalar) and (hint := did_you_mean(node.value, self.reading.conditions)):
+                self.reading.report(node, f"there is no condition '{node.value}' (in {self.where}){hint}")
+                return None
             if not isinstance(node, Mapping) or len(node.entries) != 1:
                 message = "not: takes one condition of one entry, such as not: {subject: Hello}"
+                message += "" if isinstance(node, (Mapping, Sequence)) else ", or the name of one in conditions:"
                 several = isinstance(node, (Mapping, Sequence))
                 more = "; for several write not: {any: [..]} or not: {all: [..]}" if several else ""
                 self.reading.report(node, f"{message} (in {self.where}){more}")
@@ -217,6 +224,9 @@ class ConditionReader:
             if not all(possible):
                 return None
             return operators.equal(field_, kind, texts)
+        possible = [self._can_have(scalar, label, kind, what) for scalar in scalars]
+        if not all(possible):
+            return None
         if name == "contains":
             return operators.contains(field_, kind, texts)
         if name == "word":
@@ -245,21 +255,55 @@ class ConditionReader:
             hint = did_you_mean(text, list(Kind)) or f"; there are {listed(list(Kind))}"
             self.reading.report(scalar, f"{what}: there is no kind of mail '{text}'{hint}")
             return False
-        part = label.rpartition(".")[2]
-        if kind != "text" and "*" in text:
+        if label.startswith("auth.") and text.lower() not in _AUTH_RESULTS:
+            hint = did_you_mean(text, _AUTH_RESULTS) or f"; there are {listed(_AUTH_RESULTS)}"
+            self.reading.report(scalar, f"{what}: there is no result '{text}'{hint}")
+            return False
+        if label == "base_subject" and base_subject(text) != text.strip():
+            self.reading.report(
+                scalar, f"{what}: base_subject has no Re: and the like; write {base_subject(text) or '...'}"
+            )
+            return False
+        if label == "attachment type" and "/" not in text:
+            mend = f"a type has two parts, such as application/pdf; or write {{ends_with: /{text}}}"
+            self.reading.report(scalar, f"{what}: {mend}")
+            return False
+        if (kind != "text" or label.startswith("attachment ")) and "*" in text:
             mend = f'for * and ? write {{glob: "{text}"}}'
             self.reading.report(scalar, f"{what}: a plain value is compared as it stands; {mend}")
             return False
         if kind == "address" and "@" not in text and "." in text:
             self.reading.report(scalar, f"{what}: '{text}' is no address; for a domain write {label}.domain: {text}")
             return False
+        if kind == "address" and (found := _SEVERAL.match(text)):
+            mend = "several stand in a list: [a@example.com, b@example.com]"
+            if not found[1]:
+                mend = f"write {text.strip(' >').rpartition('<')[2].rpartition(':')[2]}" if text != "<>" else "write ''"
+            self.reading.report(scalar, f"{what}: '{text}' is no bare address; {mend}")
+            return False
+        if kind == "domain" and "/" in text:
+            self.reading.report(
+                scalar, f"{what}: '{text}' is no domain; write {text.split('//')[-1].partition('/')[0]}"
+            )
+            return False
+        return self._can_have(scalar, label, kind, what)
+
+    def _can_have(self, scalar: Scalar, label: str, kind: str, what: str) -> bool:
+        """Finds operands, of any operator that compares letters, which no address part can have in it."""
+        text = scalar.value
         if kind == "domain" and "@" in text:
             domain = text.rpartition("@")[2] or "example.com"
             self.reading.report(scalar, f"{what}: a domain has no @; write {domain}")
             return False
-        if part == "user" and label in FIELDS and ("@" in text or "+" in text):
+        part = label.rpartition(".")[2] if label in FIELDS else ""
+        if part == "user" and ("@" in text or "+" in text):
             user = text.partition("@")[0].partition("+")[0]
-            self.reading.report(scalar, f"{what}: user is what stands before + and @; write {user}")
+            mend = f"write {user}" if user else "what stands behind + is detail"
+            self.reading.report(scalar, f"{what}: user is what stands before + and @; {mend}")
+            return False
+        if part == "detail" and (text.startswith("+") or "@" in text):
+            detail = text.removeprefix("+").partition("@")[0]
+            self.reading.report(scalar, f"{what}: detail is what stands between + and @; write {detail or '...'}")
             return False
         return True
 
@@ -295,12 +339,27 @@ class ConditionReader:
                 key, f"'{name}' is an operator and needs a field in {self.where}, such as subject: {{{name}: ...}}"
             )
             return
-        others = ("header", *NUMBERS, "attachment", *_OTHERS)
-        known = (*FIELDS, *others, "all", "any", "not", *self.extracted.fields, *self.reading.conditions)
-        self.reading.unknown_field(key, known, self.where, (*ADDRESS_FIELDS, *TEXT_FIELDS, "kind", *others))
+        if name in self.reading.conditions:
+            mend = f"when: {name}, not: {name}, or all: [{name}, ..]"
+            self.reading.report(
+                key, f"the condition '{name}' stands alone, without a value, in {self.where}; write {mend}"
+            )
+            return
+        if name in MEANT:
+            self.reading.report(key, f"unknown field '{name}' in {self.where}; did you mean '{MEANT[name]}'?")
+            return
+        known = (*FIELDS, *OTHER_FIELDS, "all", "any", "not", *self.extracted.fields, *self.reading.conditions)
+        texts = (name for name in FIELDS if name not in ADDRESS_FIELDS and name.partition(".")[0] not in ADDRESS_FIELDS)
+        self.reading.unknown_field(key, known, self.where, (*ADDRESS_FIELDS, *texts, *OTHER_FIELDS))
 
 
 _OTHERS = {"ip": read_ip, "item": read_item, "received": read_received}
+OTHER_FIELDS = ("header", *NUMBERS, "attachment", *_OTHERS)
+"""Fields of conditions that are no texts, or none by themselves."""
+_SEVERAL = re.compile(r"[^\"]*?(?:([,;])|[<>\s]|^mailto:)")
+"""What a bare address does not have; what stands in quotes is left alone."""
+_AUTH_RESULTS = ("pass", "fail", "none", "neutral", "softfail", "policy", "temperror", "permerror", "bestguesspass")
+"""RFC 8601, 2.7; the last is what some hosts write for DMARC."""
 
 
 def is_header_name(name: str) -> bool:

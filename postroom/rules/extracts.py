@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from postroom.problems import did_you_mean, listed
-from postroom.rules.condition_reader import Extracted, is_header_name
-from postroom.rules.facts import ADDRESS_FIELDS, FIELDS, Facts, Value, kind_of
+from postroom.rules.condition_reader import OTHER_FIELDS, Extracted, is_header_name
+from postroom.rules.facts import FIELDS, Facts, Value, kind_of
 from postroom.rules.lists import lookup
 from postroom.rules.patterns import Capture, PatternError, compile_capture
 from postroom.rules.reading import Reading
-from postroom.rules.template_names import NAMES, RESERVED
+from postroom.rules.template_names import MEANT, NAMES, RESERVED
+from postroom.rules.templates import is_template
 from postroom.yamlfile import Mapping, Node, Scalar
 
 KEYS = ("from", "matches", "case_sensitive", "map", "default")
@@ -109,7 +110,7 @@ def _name_is_free(key: Scalar, where: str, outer: MappingType[str, Any], reading
     name = key.value
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         reading.report(key, f"'{name}' cannot name a value in {where}; use letters, digits and _, a letter first")
-    elif name in NAMES or name in ADDRESS_FIELDS or name in RESERVED:
+    elif name in NAMES or name in FIELDS or name in OTHER_FIELDS or name == "auth" or name in RESERVED:
         reading.report(key, f"'{name}' cannot name a value in {where}: it means something already; choose another name")
     elif name in outer:
         reading.report(key, f"'{name}' is extracted by a parent of {where} already; choose another name")
@@ -155,11 +156,19 @@ def _field(node: Node | None, where: str, fields: dict[str, str], reading: Readi
     groups = [known for known in fields if known.startswith(f"{name}.")]
     if name == "header":
         reading.report(scalar, f"{where}: name the header too, such as from: header.X-Host")
+    elif name.startswith("header."):
+        reading.report(scalar, f"{where}: '{name[7:]}' is no name of a header")
+    elif name in OTHER_FIELDS:
+        reading.report(
+            scalar, f"{where}: {name} is no text; it can be such as subject, text, from.domain, header.X-Host"
+        )
     elif groups:
         reading.report(scalar, f"{where}: '{name}' has parts; write one of {listed(groups)}")
     else:
         known = (*FIELDS, "header", *fields)
-        hint = did_you_mean(name, known) or "; it can be such as subject, text, from.domain, header.X-Host"
+        meant = MEANT.get(name)
+        hint = f"; did you mean '{meant}'?" if meant in known else did_you_mean(name, known)
+        hint = hint or "; it can be such as subject, text, from.domain, header.X-Host"
         reading.report(scalar, f"{where}: unknown field '{name}'{hint}")
     return "", ""
 
@@ -212,6 +221,9 @@ def _default(node: Node, groups: tuple[str, ...], where: str, reading: Reading) 
     if not isinstance(node, Mapping):
         scalar = reading.text(node, f"default of {where}", empty=True)
         if scalar is None:
+            return None
+        if is_template(scalar.value):
+            reading.report(scalar, f"default of {where} is taken as it stands: it cannot be a template")
             return None
         return dict.fromkeys(groups, scalar.value) if groups else scalar.value
     if not groups:

@@ -33,7 +33,7 @@ def read_lists(node: Node, reading: Reading) -> None:
             found = [reading.text(item, f"an entry of the list '{name}'") for item in value.items]
             reading.lists[name] = [text.value for text in found if text is not None]
         else:
-            mend = f"such as {name}: [ada@example.com], or of a mapping, such as {name}: {{billing: finance}}"
+            mend = f"such as {name}: [ada@example.com], or a mapping, such as {name}: {{billing: finance}}"
             reading.report(value, f"the list '{name}' must be a list of texts, {mend}")
 
 

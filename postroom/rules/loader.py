@@ -58,6 +58,8 @@ class Rule:
     condition: Condition = field(repr=False)
     extracts: tuple[Extract, ...] = field(default=(), repr=False)
     actions: tuple[Action, ...] = field(default=(), repr=False)
+    always_matches: bool = field(default=False, repr=False)
+    """Whatever the mail is."""
     always_stops: bool = field(default=False, repr=False)
     """It matches every mail and ends the evaluation: nothing after it is reached."""
 
@@ -172,7 +174,7 @@ def _read_conditions(node: Node, reading: Reading) -> None:
         return
     for key, value in node.entries:
         name = key.value
-        if name in ("always", "unmatched"):
+        if name in ("always", "unmatched", "all", "any", "not"):
             reading.report(key, f"no condition can be named '{name}': the word has a meaning already")
         elif name in reading.condition_places:
             first = reading.condition_places[name]
@@ -277,6 +279,7 @@ class _Loader:
             condition=condition,
             extracts=tuple(extracts),
             actions=tuple(actions),
+            always_matches=certain,
             always_stops=certain and (stop or any(child.always_stops for child in children)),
         )
 
@@ -325,19 +328,24 @@ class _Loader:
         return tuple(scalar.value for scalar in self.reading.texts(node, what) or ())
 
 
-def _report_unreached(rules: Iterable[Rule], shown: str, reading: Reading) -> None:
+def _report_unreached(rules: Iterable[Rule], shown: str, reading: Reading, *, first_only: bool = False) -> None:
     """Rules after one that stops every mail, among rules that stand in one list."""
     ordered = list(rules)
     for index, rule in enumerate(ordered):
-        _report_unreached(rule.rules, shown, reading)
-        if rule.always_stops and index + 1 < len(ordered):
+        _report_unreached(rule.rules, shown, reading, first_only=rule.first_only)
+        if (rule.always_stops or (first_only and rule.always_matches)) and index + 1 < len(ordered):
             after = ordered[index + 1]
             more = len(ordered) - index - 2
             others = (
                 f" (nor are the {more} rules after it)" if more > 1 else " (nor is the rule after it)" if more else ""
             )
             place = reading.rule_places[after.name]
-            reason = f"rule '{rule.name}' ({rule.file}:{rule.line}) before it stops every mail"
+            does = (
+                "stops every mail"
+                if rule.always_stops
+                else "matches every mail, and only the first counts (first_only)"
+            )
+            reason = f"rule '{rule.name}' ({rule.file}:{rule.line}) before it {does}"
             reading.report(place, f"rule '{after.name}' is never reached{others}: {reason}")
             return
 

@@ -23,6 +23,7 @@ T = TypeVar("T")
 ReadOperators = Callable[[str, Node], list[Operator] | None]
 """Reads the test of a text: its label, then the node."""
 _ATTACHMENT_KEYS = ("name", "type", "size")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _RECEIVED_KEYS = ("weekday", "between", "from", "until", "date", "timezone")
 
 
@@ -41,24 +42,34 @@ def read_number(reading: Reading, name: str, node: Node, where: str) -> Conditio
 def read_comparisons(reading: Reading, label: str, node: Node, where: str, *, is_size: bool) -> list[Comparison] | None:
     """`10`, `[1, 2]` or `{above: 1MB, ..}`."""
     what = f"the test of {label} in {where}"
+    whole = label == "attachment_count"
     if not isinstance(node, Mapping):
-        operands = _operands(reading, node, what, is_size)
+        operands = _operands(reading, node, what, is_size, whole)
         return None if operands is None else [measures.compared("is", operands)]
     if not node.entries:
         reading.report(node, f"{what} is empty")
         return None
-    found: list[Comparison] = []
+    found: dict[str, list[tuple[str, float]]] = {}
     for key, value in node.entries:
         if key.value not in COMPARISONS:
             reading.unknown(key, "operator", (*COMPARISONS, "exists"), what)
             continue
-        operands = _operands(reading, value, f"{key.value} of {label} in {where}", is_size)
+        operands = _operands(reading, value, f"{key.value} of {label} in {where}", is_size, whole)
         if operands is not None:
-            found.append(measures.compared(key.value, operands))
-    return found if len(found) == len(node.entries) else None
+            found[key.value] = operands
+    if len(found) < len(node.entries):
+        return None
+    comparisons = [measures.compared(operator, operands) for operator, operands in found.items()]
+    least = [min(value for _, value in found[each]) for each in ("above", "at_least") if each in found]
+    most = [max(value for _, value in found[each]) for each in ("below", "at_most") if each in found]
+    strict = not found.keys().isdisjoint(("above", "below"))
+    if least and most and (max(least) > min(most) or (max(least) == min(most) and strict)):
+        reading.report(node, f"{what}: nothing {' and '.join(each.words for each in comparisons)}")
+        return None
+    return comparisons
 
 
-def _operands(reading: Reading, node: Node, what: str, is_size: bool) -> list[tuple[str, float]] | None:
+def _operands(reading: Reading, node: Node, what: str, is_size: bool, whole: bool) -> list[tuple[str, float]] | None:
     scalars = reading.texts(node, what)
     if scalars is None:
         return None
@@ -67,6 +78,8 @@ def _operands(reading: Reading, node: Node, what: str, is_size: bool) -> list[tu
         try:
             if is_size:
                 found.append((scalar.value, float(parse_size(scalar.value))))
+            elif whole and not scalar.value.strip().isdecimal():
+                raise ValueError(f"'{scalar.value}' is no whole number")
             elif re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", scalar.value.strip()):
                 found.append((scalar.value, float(scalar.value)))
             else:
@@ -181,11 +194,18 @@ def read_received(reading: Reading, node: Node, where: str) -> Condition | None:
     zone = _zone(reading, parts.get("timezone"), what)
     weekdays = _each(reading, parts.get("weekday"), f"weekday of {what}", _weekdays)
     between = _each(reading, parts.get("between"), f"between of {what}", _minutes)
+    for name in ("from", "until"):
+        if isinstance(given := parts.get(name), Sequence):
+            reading.report(given, f"{name} of {what} takes one date; several stand in date")
     since = _each(reading, parts.get("from"), f"from of {what}", _date)
     until = _each(reading, parts.get("until"), f"until of {what}", _date)
     dates = _each(reading, parts.get("date"), f"date of {what}", _date)
     if since and until and since[0] > until[0]:
         reading.report(node, f"{what}: it ends ({until[0]}) before it begins ({since[0]})")
+    if dates and not any((not since or since[0] <= each) and (not until or each <= until[0]) for each in dates):
+        reading.report(node, f"{what}: none of its dates lies between from and until")
+    if parts.keys() == {"timezone"}:
+        reading.report(node, f"{what}: timezone stands beside weekday, between, from, until or date")
     if len(reading.problems) > before:
         return None
     words = " and ".join(f"{key.value} {_told(value)}" for key, value in node.entries)
@@ -234,8 +254,10 @@ def _each(reading: Reading, node: Node | None, what: str, parse: Callable[[str],
 
 
 def _weekdays(text: str) -> list[int]:
-    days = [part.strip().lower()[:3] for part in text.split("-")]
-    if not 1 <= len(days) <= 2 or any(day not in WEEKDAYS for day in days):
+    parts = [part.strip().lower() for part in text.split("-")]
+    days = [part[:3] for part in parts]
+    known = all(any(day.startswith(part) for day in _DAYS) and len(part) > 2 for part in parts)
+    if len(days) > 2 or not known:
         raise ValueError(f"'{text}' is no weekday; write such as mon, or mon-fri")
     first, last = WEEKDAYS.index(days[0]), WEEKDAYS.index(days[-1])
     return [(first + step) % 7 for step in range((last - first) % 7 + 1)]

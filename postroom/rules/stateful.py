@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from typing import Any
 
 from postroom.fields import parse_duration
 from postroom.plan import Correlation, Limit
-from postroom.problems import did_you_mean, listed
+from postroom.problems import Place, did_you_mean, listed
 from postroom.rules.field_values import compile_value
 from postroom.rules.reading import Reading
 from postroom.rules.template_names import Shape
-from postroom.rules.templates import FillError, Template
+from postroom.rules.templates import FillError, Template, is_template
 from postroom.yamlfile import Mapping, Node
 
 OVER = ("suppress", "hold", "drop")
@@ -21,6 +22,7 @@ LIMIT_KEYS = ("per", "count", "window", "over")
 NOT_YET = frozenset(("message_url", "reply_address"))
 """Names of templates that have no value before the mail is stored."""
 _LONGEST_KEY = 500
+_ONE_NAME = re.compile(r"\{\{-?\s*(\w+)\s*-?\}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,20 @@ class LimitRule:
 
 
 def read_correlate(
-    node: Node, where: str, rule: str, names: MappingType[str, Shape], reading: Reading
+    node: Node, where: str, group: str, names: MappingType[str, Shape], reading: Reading
 ) -> CorrelateRule | None:
-    """None, and reported, where it is not valid."""
+    """None, and reported, where it is not valid. `group`: where it names none."""
     what = f"correlate of {where}"
     parts = _parts(node, what, CORRELATE_KEYS, ("by", "window"), reading, '{by: "{{ alert.host }}", window: 3d}')
     if parts is None:
         return None
     by, window = _template(parts["by"], f"by of {what}", names, reading), _window(parts["window"], what, reading)
-    group = rule
     if "group" in parts:
         scalar = reading.text(parts["group"], f"group of {what}")
         if scalar is None:
+            return None
+        if is_template(scalar.value):
+            reading.report(scalar, f"group of {what} is a name, not a template; what differs stands in by")
             return None
         group = scalar.value
     return None if by is None or window is None else CorrelateRule(by, window, group)
@@ -119,7 +123,22 @@ def _template(node: Node, what: str, names: MappingType[str, Shape], reading: Re
         return None
     before = len(reading.problems)
     known = {name: shape for name, shape in names.items() if name not in NOT_YET}
-    value = compile_value(scalar, what, known, lambda place, message: reading.report(place, message))
+
+    def report(place: Place, message: str) -> None:
+        early = next((name for name in NOT_YET if f"unknown name '{name}'" in message), None)
+        reading.report(place, f"{what}: '{early}' is not known before the mail is stored" if early else message)
+
+    if not is_template(scalar.value) and scalar.value.partition(".")[0] in names:
+        mend = f'for its value write "{{{{ {scalar.value} }}}}"'
+        report(scalar.place, f"{what}: '{scalar.value}' is here the same text for all mails; {mend}")
+    if (whole := _ONE_NAME.fullmatch(scalar.value)) and (shape := known.get(whole[1])) is not None:
+        if shape.item is not None:
+            first = "[0]" if shape.item.attributes else " | join(' ')"
+            report(scalar.place, f"{what} must be a text, and '{whole[1]}' is a list; write such as {whole[1]}{first}")
+        elif shape.attributes and not shape.methods:
+            parts = ", ".join(f"{whole[1]}.{part}" for part in shape.attributes)
+            report(scalar.place, f"{what} must be a text, and '{whole[1]}' has parts; write one of {parts}")
+    value = compile_value(scalar, what, known, report)
     return value if len(reading.problems) == before else None
 
 
@@ -128,10 +147,14 @@ def _window(node: Node, what: str, reading: Reading) -> float | None:
     if scalar is None:
         return None
     try:
-        return float(parse_duration(scalar.value))
+        window = float(parse_duration(scalar.value))
     except ValueError as error:
         reading.report(scalar, f"window of {what}: {error}")
         return None
+    if not window:
+        reading.report(scalar, f"window of {what} must be longer than nothing")
+        return None
+    return window
 
 
 def _key(source: Template | str, names: MappingType[str, Any]) -> str:
@@ -140,4 +163,6 @@ def _key(source: Template | str, names: MappingType[str, Any]) -> str:
     value = source.render(names)
     if isinstance(value, (list, dict)):
         raise FillError("the key is a list, not a text")
+    if value is None:
+        return ""
     return " ".join(str(value).split()).casefold()[:_LONGEST_KEY]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 
 from jinja2 import nodes
 
 from postroom.problems import did_you_mean, listed
 from postroom.rules.sandbox import FILTERS, TESTS
-from postroom.rules.template_names import ANY, ATTRIBUTES, LOOP, NUMBER, TEXT, Shape
+from postroom.rules.template_names import ANY, ATTRIBUTES, LOOP, MEANT, NUMBER, TEXT, Shape
 
 _DEEPEST = 60
+_UNKNOWN = Shape("value", {})
+"""Of a name that does not exist: nothing more is said of what is done with it."""
 _SAME_LIST = frozenset({"sort", "reverse", "unique", "list", "select", "reject", "selectattr", "rejectattr"})
 _MEMBER = frozenset({"first", "last", "min", "max"})
 _NUMBERS = frozenset({"length", "count", "int", "float", "abs", "round", "wordcount"})
@@ -121,7 +124,11 @@ class Checker:
         if isinstance(node, nodes.Name):
             return self._name(node, names)
         if isinstance(node, nodes.Getattr):
-            return self._attribute(self._shape(node.node, names), node.attr)
+            shape = self._shape(node.node, names)
+            if node.attr in shape.methods and node.attr not in shape.attributes:
+                self.report(f"'{node.attr}' is to be called: write {node.attr}()")
+                return _UNKNOWN
+            return self._attribute(shape, node.attr)
         if isinstance(node, nodes.Getitem):
             return self._item(node, names)
         if isinstance(node, nodes.Call):
@@ -140,13 +147,21 @@ class Checker:
     def _name(self, node: nodes.Name, names: Mapping[str, Shape]) -> Shape:
         shape = names.get(node.name)
         if shape is None:
-            self.report(f"unknown name '{node.name}'{did_you_mean(node.name, names) or f'; there are {listed(names)}'}")
-        return shape or ANY
+            meant = MEANT.get(node.name)
+            hint = f"; did you mean '{meant}'?" if meant in names else did_you_mean(node.name, names)
+            self.report(f"unknown name '{node.name}'{hint or f'; there are {listed(names)}'}")
+        return shape or _UNKNOWN
 
     def _attribute(self, shape: Shape, name: str) -> Shape:
         if name in shape.attributes:
             return shape.attributes[name]
-        if name in shape.methods:
+        if name in shape.methods or shape is _UNKNOWN:
+            return ANY
+        if shape.name == "headers":
+            self.report(f"a header stands in brackets: write headers['{name}']")
+            return TEXT
+        if shape.item is not None and name in shape.item.attributes:
+            self.report(f"a list has no '{name}', each of its members has: write map(attribute='{name}') | join(', ')")
             return ANY
         known = _ANYWHERE if shape is ANY else (*shape.attributes, *shape.methods)
         if shape is not ANY or name not in known:
@@ -193,12 +208,24 @@ class Checker:
             self._shape(child, names)
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             self.report("* before an argument is not available in templates")
+        if node.name in FILTERS and node.dyn_args is None and node.dyn_kwargs is None:
+            self._arguments(node)
         self._names_in_arguments(node, shape)
         if node.name in _SAME_LIST:
             return shape
         if node.name in _MEMBER:
             return shape.item or ANY
         return NUMBER if node.name in _NUMBERS else TEXT if node.name in _TEXTS else ANY
+
+    def _arguments(self, node: nodes.Filter) -> None:
+        """Finds arguments that the filter does not take, and those that are missing."""
+        taken = signature(FILTERS[node.name])
+        # Some of Jinja's filters get their environment first.
+        given = 1 + len(node.args) + (next(iter(taken.parameters)) in ("environment", "context", "eval_ctx"))
+        try:
+            taken.bind(*[None] * given, **{str(each.key): None for each in node.kwargs})
+        except TypeError as error:
+            self.report(f"the filter '{node.name}': {error}")
 
     def _names_in_arguments(self, node: nodes.Filter, shape: Shape) -> None:
         """`map('upper')`, `map(attribute='name')`, `selectattr('name', 'eq', ..)` name filters and attributes."""

@@ -100,6 +100,8 @@ NAMES: Final[Mapping[str, Shape]] = {
     "spam_score": NUMBER,
     "rule": TEXT,
 }
+MEANT: Final = {"body": "text", "sender": "from", "sender_ip": "ip", "attachments": "attachment"}
+"""What people write for a name that is called otherwise here, and how it is called."""
 RESERVED: Final = frozenset(
     [
         "header",
