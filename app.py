@@ -214,6 +214,7 @@ def main() -> int:
         item_makers=item_makers,
         create_dispatcher=create_dispatcher,
         ingress_kinds=INGRESS_KINDS,
+        message_url=message_url,
         web_target=f"{HERE}/app.py:web",
         folder=HERE,
     )

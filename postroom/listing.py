@@ -28,14 +28,13 @@ def messages(rows: Sequence[MessageRow]) -> str:
         return "no messages"
     lines = []
     for row in rows:
-        lines.append(f"{_when(row.received_at)}  {row.state:9}  {row.id}")
-        lines.append(
-            f"    {row.from_address or '(no sender)'} -> {row.recipient}: {_line(row.subject or '(no subject)', 100)}"
-        )
+        lines.append(f"{when(row.received_at)}  {row.state:9}  {row.id}")
+        subject = one_line(row.subject or "(no subject)", 100)
+        lines.append(f"    {row.from_address or '(no sender)'} -> {row.recipient}: {subject}")
         for delivery in row.deliveries:
             receipt = " ".join(filter(None, (delivery.reference, delivery.url)))
             lines.append(f"    {delivery.destination}: {delivery.state}" + (f" {receipt}" if receipt else ""))
-    return _safe("\n".join(lines))
+    return safe("\n".join(lines))
 
 
 def message(detail: MessageDetail, trace: Trace | None) -> str:
@@ -43,10 +42,10 @@ def message(detail: MessageDetail, trace: Trace | None) -> str:
     row = detail.row
     lines = [
         f"message     {row.id}",
-        f"received    {_when(row.received_at)} by {row.ingress}",
+        f"received    {when(row.received_at)} by {row.ingress}",
         f"from        {row.from_name or ''} <{row.from_address or ''}>, envelope <{row.return_path}>",
         f"recipient   {row.recipient}",
-        f"subject     {_line(row.subject or '(no subject)', 200)}",
+        f"subject     {one_line(row.subject or '(no subject)', 200)}",
         f"state       {row.state}" + (f": {row.reason}" if row.reason else ""),
         *_kinds(detail),
         "continues   " + (f"a conversation, found by {row.found_by}" if row.found_by else "nothing: it is new"),
@@ -54,25 +53,29 @@ def message(detail: MessageDetail, trace: Trace | None) -> str:
     ]
     for delivery in detail.deliveries:
         lines += ["", *_delivery(delivery)]
-    lines += ["", "why:", *_why(trace)]
+    lines += ["", "why:", *why(trace)]
     if detail.events:
         lines += ["", "what happened beside:"]
         lines += [
-            f"  {_when(event.at)}  {event.who}: {event.what} {event.detail or ''}".rstrip() for event in detail.events
+            f"  {when(event.at)}  {event.who}: {event.what} {event.detail or ''}".rstrip() for event in detail.events
         ]
     if detail.message is not None:
         text = (detail.message.text or "(no text)").splitlines()
-        lines += ["", "text:", *(f"  {_line(line, 200)}" for line in text[:_TEXT_LINES])]
+        lines += ["", "text:", *(f"  {one_line(line, 200)}" for line in text[:_TEXT_LINES])]
         if len(text) > _TEXT_LINES:
             lines.append(f"  ... {len(text) - _TEXT_LINES} more lines")
-    return _safe("\n".join(lines))
+    return safe("\n".join(lines))
 
 
-def trace_of(detail: MessageDetail, database: Path) -> Trace | None:
-    """Why each rule did or did not match, computed again; None once the text was pruned."""
+def trace_of(detail: MessageDetail, database: Path, timezone: str) -> Trace | None:
+    """Why each rule did or did not match, computed again; None once the text was pruned.
+
+    `timezone`: of `received`, where a rule names none.
+    """
     if detail.message is None:
         return None
-    return RuleBook(database, {}).explain(detail.row.rule_set, detail.message, detail.row.saw_items)
+    row = detail.row
+    return RuleBook(database, {}, timezone).explain(row.rule_set, detail.message, row.saw_items)
 
 
 def _kinds(detail: MessageDetail) -> list[str]:
@@ -93,13 +96,14 @@ def _delivery(delivery: DeliveryDetail) -> list[str]:
         status = f" {attempt.status}" if attempt.status else ""
         took = f" in {attempt.took_ms} ms" if attempt.took_ms is not None else ""
         lines.append(
-            f"  attempt {attempt.number}  {_when(attempt.started_at)}  {attempt.result}{status}{took}"
+            f"  attempt {attempt.number}  {when(attempt.started_at)}  {attempt.result}{status}{took}"
             + (f": {attempt.error}" if attempt.error else "")
         )
     return lines
 
 
-def _why(trace: Trace | None) -> list[str]:
+def why(trace: Trace | None) -> list[str]:
+    """Lines that tell of each rule whether it matched, and what each of its conditions saw."""
     if trace is None:
         return ["  the text of this message is no longer kept, so it cannot be told again"]
     lines = []
@@ -116,14 +120,16 @@ def _condition(condition: ConditionTrace) -> list[str]:
     return lines + [f"  {line}" for child in condition.children for line in _condition(child)]
 
 
-def _when(ms: int) -> str:
+def when(ms: int) -> str:
+    """A time as people read it, in UTC."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _line(text: str, width: int) -> str:
+def one_line(text: str, width: int) -> str:
+    """A text in one line of at most so many characters."""
     return textwrap.shorten(text, width, placeholder="...")
 
 
-def _safe(text: str) -> str:
-    """Without what a terminal would obey: a mail must not paint on the operator's screen."""
+def safe(text: str) -> str:
+    """The text without what a terminal would obey: a mail must not paint on the operator's screen."""
     return "".join(char if char == "\n" or char.isprintable() else " " for char in text)

@@ -47,6 +47,8 @@ ORDER = (
     # what people see and use
     "postroom.web",
     "postroom.listing",
+    "postroom.backtest",
+    "postroom.explaining",
     "postroom.sending",
     "postroom.initial",
     "postroom.demo",

@@ -17,6 +17,7 @@ from postroom.ingress.base import Ingress
 from postroom.rules import RuleSet
 from postroom.store.database import FILE_NAME
 from postroom.store.history import History
+from postroom.store.records import MessageDetail
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _Kinds = dict[str, Any]
@@ -34,6 +35,8 @@ class House:
     """The destinations that make items."""
     create_dispatcher: Callable[[Config, _Kinds, int | None], Dispatcher]
     ingress_kinds: Mapping[str, type[Ingress]]
+    message_url: Callable[[Config, str], str]
+    """The page of one message (its id)."""
     web_target: str
     """File and name of the WSGI factory: `/srv/app.py:web`."""
     folder: Path
@@ -63,3 +66,16 @@ def history_of(house: House, config_path: Path) -> History:
     if not database.exists():
         raise click.ClickException(f"{database} does not exist: nothing was received yet")
     return History(database)
+
+
+def detail_of(history: History, message_id: str) -> MessageDetail:
+    """One message by its id, or by how that begins. Raises click.ClickException where there is no such, or several."""
+    # The search finds ids by their beginning, among other things.
+    rows = history.messages(search=message_id, limit=100) if 4 <= len(message_id) < 36 else []
+    ids = [row.id for row in rows if row.id.startswith(message_id.lower())]
+    if len(ids) > 1:
+        raise click.UsageError(f"more than one message begins with {message_id}")
+    detail = history.message(ids[0] if ids else message_id.lower())
+    if detail is None:
+        raise click.ClickException(f"there is no message {message_id}")
+    return detail

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from postroom import listing, sending
-from postroom.cli.house import House, commands, config_option, history_of, json_option, who
+from postroom.cli.house import House, commands, config_option, detail_of, history_of, json_option, who
 from postroom.decide import Decider
 from postroom.doorbell import FILE_NAME as BELL_NAME
 from postroom.doorbell import ring
@@ -57,16 +57,8 @@ def history(house: House, config_path: Path, query: tuple[str, ...], state: str,
 def show(house: House, config_path: Path, message_id: str, as_json: bool) -> None:
     """One message whole: trace, deliveries, attempts. ID: the message's, or how it begins."""
     config, _ = house.load_config(config_path)
-    found = history_of(house, config_path)
-    # The search finds ids by their beginning, among other things.
-    rows = found.messages(search=message_id, limit=100) if 4 <= len(message_id) < 36 else []
-    ids = [row.id for row in rows if row.id.startswith(message_id.lower())]
-    if len(ids) > 1:
-        raise click.UsageError(f"more than one message begins with {message_id}")
-    detail = found.message(ids[0] if ids else message_id)
-    if detail is None:
-        raise click.ClickException(f"there is no message {message_id}")
-    trace = listing.trace_of(detail, config.data_dir / FILE_NAME)
+    detail = detail_of(history_of(house, config_path), message_id)
+    trace = listing.trace_of(detail, config.data_dir / FILE_NAME, config.mail.timezone)
     click.echo(listing.as_json({"message": detail, "trace": trace}) if as_json else listing.message(detail, trace))
 
 

@@ -17,6 +17,12 @@ def mail_key(data_dir: Path) -> bytes:
     return _key(data_dir / "mail.key")
 
 
+def known_mail_key(data_dir: Path) -> bytes | None:
+    """The same for those who only look: None where it was never made."""
+    path = data_dir / "mail.key"
+    return path.read_bytes() if path.exists() else None
+
+
 def _key(path: Path) -> bytes:
     try:
         return path.read_bytes()

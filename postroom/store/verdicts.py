@@ -59,7 +59,7 @@ def exceeded(db: sqlite3.Connection, limits: Sequence[Limit], seq: int, now: int
         (used,) = db.execute("SELECT COUNT(*) FROM limit_uses WHERE key = ?", (key,)).fetchone()
         if used >= limit.count:
             per = f" for '{limit.key}'" if limit.key else ""
-            beyond[position] = f"rule '{limit.rule}': more than {limit.count} in {_span(limit.window)}{per}"
+            beyond[position] = f"rule '{limit.rule}': more than {limit.count} in {told_span(limit.window)}{per}"
         else:
             db.execute("INSERT OR IGNORE INTO limit_uses VALUES (?, ?, ?)", (key, now, seq))
     return beyond
@@ -90,7 +90,8 @@ def _told(rule: str, reason: str) -> str:
     return f"rule '{rule}': {reason}" if reason else f"rule '{rule}'"
 
 
-def _span(seconds: float) -> str:
+def told_span(seconds: float) -> str:
+    """A time as people say it: `3 hours`."""
     for unit, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= unit and seconds % unit == 0:
             count = int(seconds // unit)

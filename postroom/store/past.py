@@ -1,0 +1,109 @@
+"""The mail of the past in bulk, for judging it again: newest first, page by page, read only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+_PAGE = 200
+_MOST_KNOWN = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PastMail:
+    """One stored message, as far as it takes to judge it again."""
+
+    seq: int
+    id: str
+    received_at: int
+    recipient: str
+    subject: str | None
+    rule_set: int
+    """The number of the one that it was routed under."""
+    conversation: int
+    saw_items: tuple[str, ...] | None
+    """See records.MessageRow."""
+    left_out: frozenset[str]
+    """Rules that held it, and were passed over when a person released it."""
+    block: bytes | None
+    """See store.content.unpack; None once the text was pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What there is to judge at one moment: what comes in later is left aside."""
+
+    since: int
+    first: int
+    last: int
+    count: int
+
+
+def span(db: sqlite3.Connection, since: int) -> Span:
+    """The messages that were received at a time (milliseconds since 1970) or after it."""
+    first, last, count = db.execute(
+        "SELECT COALESCE(MIN(seq), 1), COALESCE(MAX(seq), 0), COUNT(*) FROM messages WHERE received_at >= ?", (since,)
+    ).fetchone()
+    return Span(since, first, last, count)
+
+
+def pages(db: sqlite3.Connection, within: Span) -> Iterator[list[PastMail]]:
+    """The messages of a span, newest first. No snapshot is held between two pages: the WAL can shrink meanwhile."""
+    before = within.last + 1
+    while True:
+        rows = db.execute(
+            "SELECT m.seq, m.id, m.received_at, m.recipient, m.subject, m.rule_set, m.conversation, m.saw_items,"
+            " c.data, CASE WHEN m.state NOT IN ('held', 'discarded') THEN m.held_by END AS left_out"
+            " FROM messages m LEFT JOIN contents c ON c.message = m.seq"
+            " WHERE m.seq >= ? AND m.seq < ? AND m.received_at >= ? ORDER BY m.seq DESC LIMIT ?",
+            (within.first, before, within.since, _PAGE),
+        ).fetchall()
+        if not rows:
+            return
+        before = rows[-1]["seq"]
+        yield [_past_mail(row) for row in rows]
+
+
+def _past_mail(row: sqlite3.Row) -> PastMail:
+    told = row["saw_items"]
+    return PastMail(
+        seq=row["seq"],
+        id=row["id"],
+        received_at=row["received_at"],
+        recipient=row["recipient"],
+        subject=row["subject"],
+        rule_set=row["rule_set"],
+        conversation=row["conversation"],
+        saw_items=None if told is None else tuple(told.splitlines()),
+        left_out=frozenset((row["left_out"] or "").splitlines()),
+        block=row["data"],
+    )
+
+
+class PastItems:
+    """Which items a conversation had when a mail came, for mails of which no rule asked it then.
+
+    It is told by the deliveries of its earlier mails, those that were given up or cancelled left aside.
+    """
+
+    def __init__(self, db: sqlite3.Connection, makers: Collection[str]) -> None:
+        """`makers`: the destinations that make items."""
+        self._db = db
+        self._makers = frozenset(makers)
+        self._known: dict[int, list[tuple[str, int]]] = {}
+
+    def before(self, conversation: int, seq: int) -> tuple[str, ...]:
+        """The destinations where the conversation had an item before the message of that seq."""
+        found = self._known.get(conversation)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            rows = self._db.execute(
+                "SELECT d.destination, MIN(m.seq) FROM messages m JOIN deliveries d ON d.message = m.seq"
+                " WHERE m.conversation = ? AND d.state IN ('pending', 'sending', 'retrying', 'delivered')"
+                " GROUP BY d.destination ORDER BY d.destination",
+                (conversation,),
+            )
+            found = self._known[conversation] = [(row[0], row[1]) for row in rows if row[0] in self._makers]
+        return tuple([destination for destination, first in found if first < seq])
