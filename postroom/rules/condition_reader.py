@@ -55,7 +55,9 @@ class ConditionReader:
         if node.value in self.reading.conditions:
             return self._named(node)
         if node.is_null or not node.value:
-            self.reading.report(node, f"when in {self.where} {EMPTY}; for every mail write when: always")
+            of_rule = not self.where.startswith("condition ")
+            mend = "; for every mail write when: always" if of_rule else ""
+            self.reading.report(node, f"{'when in ' if of_rule else ''}{self.where} {EMPTY}{mend}")
             return None
         if hint := did_you_mean(node.value, (*self.reading.conditions, *words.split(", "))):
             self.reading.report(node, f"there is no condition '{node.value}' (in {self.where}){hint}")
