@@ -68,6 +68,8 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     """It was routed under the rules that stand in the files today."""
     state: str
     """What it is now."""
+    left_out: tuple[str, ...] = ()
+    """Rules that held it and were passed over when a person released it: so they are here."""
     readable: bool = True
     """False where its rule set is gone or can no longer be read: then nothing can be compared."""
     away: tuple[backtest.Act, ...] = ()
@@ -160,7 +162,8 @@ class Explainer:
             items,
             found_by=row.found_by,
             reply_address=self._reply_address(row.conversation, message),
-            routed=lambda plan: self._routed(detail, message, items, plan),
+            without=(without := past.left_out(self._db, row.seq)),
+            routed=lambda plan: self._routed(detail, message, items, without, plan),
         )
 
     def _explain(
@@ -171,9 +174,10 @@ class Explainer:
         *,
         found_by: str | None,
         reply_address: str,
+        without: frozenset[str] = frozenset(),
         routed: Callable[[Plan], Routed] | None = None,
     ) -> Explained:
-        trace = self._rule_set.explain(message, items)
+        trace = self._rule_set.explain(message, items, without)
         plan = trace.plan
         state, reason = verdicts.state_of(plan, {})
         there = items(plan.correlations)
@@ -236,16 +240,18 @@ class Explainer:
                 )
         return found
 
-    def _routed(self, detail: MessageDetail, message: Message, items: ItemsOf, plan: Plan) -> Routed:
-        row = detail.row
+    def _routed(
+        self, detail: MessageDetail, message: Message, items: ItemsOf, without: frozenset[str], plan: Plan
+    ) -> Routed:
+        row, left_out = detail.row, tuple(sorted(without))
         try:
             then = RuleBook(self._database, {}, self._config.mail.timezone).rule_set(row.rule_set)
         except (KeyError, InvalidFiles):
-            return Routed(rule_set=row.rule_set, todays=False, state=row.state, readable=False)
-        was = backtest.acts_of(then.evaluate(message, items))
+            return Routed(rule_set=row.rule_set, todays=False, state=row.state, left_out=left_out, readable=False)
+        was = backtest.acts_of(then.evaluate(message, items, without))
         away, new = backtest.difference(was, backtest.acts_of(plan))
         todays = then.hash == self._rule_set.hash
-        return Routed(rule_set=row.rule_set, todays=todays, state=row.state, away=away, new=new)
+        return Routed(rule_set=row.rule_set, todays=todays, state=row.state, left_out=left_out, away=away, new=new)
 
     def _items_now(self, found: tuple[int, str] | None) -> ItemsOf:
         """What tells the items of the conversation that a mail of now continues."""
@@ -320,6 +326,8 @@ def _routed_lines(routed: Routed | None) -> list[str]:
     if routed is None:
         return []
     line = f"routed      under rule set {routed.rule_set}"
+    if routed.left_out:
+        line += f", when a person released it, without {', '.join(routed.left_out)}"
     if not routed.readable:
         return [f"{line}, which can no longer be read; it is {routed.state}"]
     if routed.todays:

@@ -285,7 +285,8 @@ def test_a_stored_message(house: Instance, tmp_path: Path) -> None:
     (found,) = explained(house, message)
     assert found["source"] == f"message {message}"
     assert found["routed"] == {
-        "rule_set": row["rule_set"], "todays": True, "state": "routed", "readable": True, "away": [], "new": [],
+        "rule_set": row["rule_set"], "todays": True, "state": "routed", "readable": True, "left_out": [], "away": [],
+        "new": [],
     }  # fmt: skip
     assert found["contents"][0]["attachments"] == [{"name": "a.log", "content_type": "text/plain", "size": 1}]
     token = reply_token(keys.mail_key(house.data_dir), row["conversation"])
@@ -307,6 +308,37 @@ def test_a_stored_message(house: Instance, tmp_path: Path) -> None:
         assert f"            {line}\n" in text
     (tmp_path / "rules.yaml").write_text(f"# a comment\n{RULES}")
     assert "Today's rules decide the same" in house.command("explain", message, "--rules", str(tmp_path)).stdout
+
+
+def test_a_message_that_a_person_released(start_instance: Any) -> None:
+    """The rules that held it are passed over, as they were when it was released."""
+    instance = start_instance(rules=RULES, destinations={"hook": HOOK})
+    message = instance.post(document("a secret crash", recipient=RECIPIENT, text="version 2.1")).message
+    (found,) = explained(instance, message)
+    assert (found["state"], found["routed"]["state"], found["routed"]["left_out"]) == ("held", "held", [])
+    db = connect(instance.database)
+    db.execute("UPDATE messages SET state = 'routed'")
+    assert db.execute("SELECT held_by FROM messages").fetchone()[0] == "Held"
+    db.close()
+    (found,) = explained(instance, message)
+    assert (found["state"], found["routed"]["left_out"], found["routed"]["away"]) == ("routed", ["Held"], [])
+    assert found["plan"]["matched"] == ["Crashes"]
+    text = instance.command("explain", message).stdout
+    assert "when a person released it, without Held, which is today's" in text
+    assert "Held: not reached (it is left out here)" in text
+    back = json.loads(instance.command("backtest", "--json").stdout)
+    assert "hold" not in back["destinations"] and back["rules"]["Crashes"]["before"] == 2
+
+
+def test_rules_whose_own_tests_fail_are_explained(bare: Instance, tmp_path: Path) -> None:
+    """One looks why they fail: that must not wait until they pass."""
+    (tmp_path / "rules.yaml").write_text(
+        "rules: [{name: Mine, when: always, then: [archive]}]\n"
+        "tests: [{name: wrong, message: {recipient: a@b.example}, expect: []}]\n"
+    )
+    (tmp_path / "crash.eml").write_bytes(MAIL % 1)
+    (found,) = explained(bare, str(tmp_path / "crash.eml"), "--rules", str(tmp_path))
+    assert found["plan"]["matched"] == ["Mine"]
 
 
 def test_a_file_that_continues_a_conversation(house: Instance, tmp_path: Path) -> None:

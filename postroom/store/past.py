@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 _PAGE = 200
 _MOST_KNOWN = 10_000
+# While it waits, the same column names the rules that a release is to pass over.
+_LEFT_OUT = "CASE WHEN m.state NOT IN ('held', 'discarded') THEN m.held_by END AS left_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def pages(db: sqlite3.Connection, within: Span) -> Iterator[list[PastMail]]:
     while True:
         rows = db.execute(
             "SELECT m.seq, m.id, m.received_at, m.recipient, m.subject, m.rule_set, m.conversation, m.saw_items,"
-            " c.data, CASE WHEN m.state NOT IN ('held', 'discarded') THEN m.held_by END AS left_out"
+            f" c.data, {_LEFT_OUT}"
             " FROM messages m LEFT JOIN contents c ON c.message = m.seq"
             " WHERE m.seq >= ? AND m.seq < ? AND m.received_at >= ? ORDER BY m.seq DESC LIMIT ?",
             (within.first, before, within.since, _PAGE),
@@ -76,9 +78,19 @@ def _past_mail(row: sqlite3.Row) -> PastMail:
         rule_set=row["rule_set"],
         conversation=row["conversation"],
         saw_items=None if told is None else tuple(told.splitlines()),
-        left_out=frozenset((row["left_out"] or "").splitlines()),
+        left_out=_names(row["left_out"]),
         block=row["data"],
     )
+
+
+def left_out(db: sqlite3.Connection, seq: int) -> frozenset[str]:
+    """The rules that were passed over when a person released a message (its seq)."""
+    row = db.execute(f"SELECT {_LEFT_OUT} FROM messages m WHERE m.seq = ?", (seq,)).fetchone()
+    return _names(row["left_out"] if row else None)
+
+
+def _names(lines: str | None) -> frozenset[str]:
+    return frozenset((lines or "").splitlines())
 
 
 class PastItems:
