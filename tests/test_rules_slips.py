@@ -73,6 +73,7 @@ SLIPS: list[tuple[str, str | list[str]]] = [
     (rule(when='{from: Ada <ada@example.com>}'), "3:18: the test of from in rule 'A': 'Ada <ada@example.com>' is no bare address; write ada@example.com"),
     (rule(when="{from: 'ada@example.com, bob@example.com'}"), "3:18: the test of from in rule 'A': 'ada@example.com, bob@example.com' is no bare address; several stand in a list: [a@example.com, b@example.com]"),
     (rule(when='{from: mailto:ada@example.com}'), "3:18: the test of from in rule 'A': 'mailto:ada@example.com' is no bare address; write ada@example.com"),
+    (rule(when='{from: Ada Lovelace}'), "3:18: the test of from in rule 'A': 'Ada Lovelace' is no bare address; for the display name write from.name: Ada Lovelace"),
     (rule(when='{return_path: <>}'), "3:25: the test of return_path in rule 'A': '<>' is no bare address; write ''"),
     (rule(when='{from.domain: https://example.com/x}'), "3:25: the test of from.domain in rule 'A': 'https://example.com/x' is no domain; write example.com"),
     (rule(when="{base_subject: 'Re: hi'}"), "3:26: the test of base_subject in rule 'A': base_subject has no Re: and the like; write hi"),

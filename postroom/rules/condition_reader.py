@@ -281,6 +281,8 @@ class ConditionReader:
             mend = "several stand in a list: [a@example.com, b@example.com]"
             if not found[1]:
                 mend = f"write {text.strip(' >').rpartition('<')[2].rpartition(':')[2]}" if text != "<>" else "write ''"
+            if not found[1] and "<" not in text and "@" not in text:
+                mend = f"for the display name write {label}.name: {text}"
             self.reading.report(scalar, f"{what}: '{text}' is no bare address; {mend}")
             return False
         if kind == "domain" and "/" in text:
