@@ -35,11 +35,12 @@ class Decider:
         if detail is None or detail.message is None:
             return False
         evaluate, rule_set = self._active()
-        identity, plan_with = identify(detail.message), partial(evaluate, detail.message)
+        message = detail.message
+        identity, plan_with = identify(message), partial(evaluate, message)
         # Identical alerts without an identity of their own are mails of their own: a person looked at this one.
         keys = (id.encode(), id.encode()) if identity.weak else (identity.mail, identity.delivery)
         return self._writer.run(
-            lambda db: decisions.release(db, id, who, now_ms(), plan_with, rule_set, keys, self._makers)
+            lambda db: decisions.release(db, message, who, now_ms(), plan_with, rule_set, keys, self._makers)
         )
 
     def discard(self, id: str, who: str) -> bool:

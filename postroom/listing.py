@@ -54,6 +54,7 @@ def message(detail: MessageDetail, trace: Trace | None) -> str:
     for delivery in detail.deliveries:
         lines += ["", *_delivery(delivery)]
     lines += ["", "why:", *why(trace)]
+    lines += [f"  note: {notice}" for notice in trace.plan.notices] if trace else []
     if detail.events:
         lines += ["", "what happened beside:"]
         lines += [
@@ -75,7 +76,7 @@ def trace_of(detail: MessageDetail, database: Path, timezone: str) -> Trace | No
     if detail.message is None:
         return None
     row = detail.row
-    return RuleBook(database, {}, timezone).explain(row.rule_set, detail.message, row.saw_items)
+    return RuleBook(database, {}, timezone).explain(row.rule_set, detail.message, row.saw_items, row.left_out)
 
 
 def _kinds(detail: MessageDetail) -> list[str]:

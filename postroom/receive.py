@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
@@ -14,7 +15,7 @@ from postroom.recognise import NO_TIES, Recogniser, Ties
 from postroom.store.brake import Brake
 from postroom.store.content import pack
 from postroom.store.conversations import addressee_key, sender_key
-from postroom.store.messages import Inserter, NewMessage, Stored
+from postroom.store.messages import Inserter, ItemsOf, NewMessage, Stored
 from postroom.store.writer import Writer
 
 Accept = Callable[[], Sequence[Mail]]
@@ -92,7 +93,7 @@ class Receiver:
                 ties=ties,
                 sender=sender_key(message),
                 addressee=addressee_key(message),
-                replan=partial(evaluate, message) if plan.asked_items else None,
+                replan=partial(_plan, evaluate, message) if plan.asked_items else None,
             )
             for mail, (message, ties), identity, plan, block in zip(
                 mails, known, identities, plans, blocks, strict=True
@@ -108,9 +109,12 @@ class Receiver:
             return mail.message, NO_TIES
 
 
-def _plan(evaluate: Callable[[Message], Plan], message: Message) -> Plan:
+def _plan(evaluate: Callable[..., Plan], message: Message, items: ItemsOf | None = None) -> Plan:
     try:
-        return evaluate(message)
+        return evaluate(message, items)
+    except sqlite3.Error:
+        # Of the store, which is asked for the items: the transaction as a whole fails, and the provider keeps the mail.
+        raise
     except Exception:
         # A fault of ours must not lose the mail: it waits for a person as unmatched.
         log.exception("the rules could not be evaluated for message %s", message.id)

@@ -32,6 +32,7 @@ class RuleBook:
         self._timezone = timezone
         self._database = database
         self._fields = fields
+        self._kinds = {name: each.kind for name, each in fields.items()}
         self._sets: OrderedDict[int, RuleSet] = OrderedDict()
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -80,7 +81,7 @@ class RuleBook:
         found = (
             prepared
             if prepared is not None and prepared.files == files
-            else compile_rules(files, None, timezone=self._timezone)
+            else compile_rules(files, None, timezone=self._timezone, kinds=self._kinds)
         )
         with self._lock:
             self._sets[seq] = found
@@ -91,13 +92,21 @@ class RuleBook:
     def _characters(self) -> int:
         return sum(len(text) for rule_set in self._sets.values() for text in rule_set.files.values())
 
-    def explain(self, seq: int, message: Message, items: tuple[str, ...] | None = None) -> Trace | None:
+    def explain(
+        self,
+        seq: int,
+        message: Message,
+        items: tuple[str, ...] | None = None,
+        without: tuple[str, ...] = (),
+    ) -> Trace | None:
         """Why each rule did or did not match; None where the rule set is no longer there.
 
-        `items`: the destinations where the conversation had an item when the mail was routed.
+        `items`: the destinations where the conversation had an item when the mail was routed. `without`: rules that
+        were passed over then.
         """
         try:
-            return self.rule_set(seq).explain(message, None if items is None else lambda _: items)
+            known = None if items is None else lambda _: items
+            return self.rule_set(seq).explain(message, known, frozenset(without))
         except KeyError:
             return None
 

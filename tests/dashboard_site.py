@@ -75,7 +75,7 @@ class Site:
         app.register_blueprint(
             dashboard.blueprint(
                 history=History(self.store.path),
-                explain=lambda rule_set, message, items: self.explain(rule_set, message),
+                explain=lambda rule_set, message, *known: self.explain(rule_set, message),
                 retry=self._retry,
                 release=self._decide("release"),
                 discard=self._decide("discard"),

@@ -6,11 +6,10 @@ import re
 from collections.abc import Collection, Iterable
 
 METHODS = ("spf", "dkim", "dmarc")
-_COMMENT = re.compile(r"\([^()]{0,500}\)")
 _RESULT = re.compile(r"\s*(spf|dkim|dmarc)\s*(?:/\s*\d{1,5}\s*)?=\s*([a-z]{1,20})\b", re.IGNORECASE)
+_OF_HELO = re.compile(r"\bsmtp\s*\.\s*helo\s*=", re.IGNORECASE)
+_OF_SENDER = re.compile(r"\bsmtp\s*\.\s*mailfrom\s*=", re.IGNORECASE)
 _LONGEST = 10_000
-_BEST = ("pass", "fail", "softfail", "neutral", "temperror", "permerror", "policy", "none")
-"""Where a mail has several signatures, one that passes is enough (RFC 7489, 4.2)."""
 
 
 def authentication(headers: Iterable[tuple[str, str]], trusted: Collection[str]) -> tuple[tuple[str, str], ...]:
@@ -25,20 +24,58 @@ def authentication(headers: Iterable[tuple[str, str]], trusted: Collection[str])
     for name, value in headers:
         if name.lower() != "authentication-results":
             continue
-        host, _, rest = _COMMENT.sub(" ", value[:_LONGEST]).partition(";")
+        host, *parts = _parts(value[:_LONGEST])
         words = host.lower().split()
         if not words or words[0] not in trusted:
             continue
-        here: dict[str, str] = {}
-        for part in rest.split(";"):
+        here: dict[str, list[str]] = {}
+        for part in _without_helo(parts):
             if result := _RESULT.match(part):
-                method, verdict = result[1].lower(), result[2].lower()
-                if method not in here or _rank(verdict) < _rank(here[method]):
-                    here[method] = verdict
-        for method, verdict in here.items():
-            found.setdefault(method, verdict)
+                here.setdefault(result[1].lower(), []).append(result[2].lower())
+        for method, results in here.items():
+            found.setdefault(method, _verdict(method, results))
     return tuple(found.items())
 
 
-def _rank(verdict: str) -> int:
-    return _BEST.index(verdict) if verdict in _BEST else len(_BEST)
+def _parts(value: str) -> list[str]:
+    """What stands between the semicolons, without comments, and with nothing in place of what is in quotes.
+
+    A sender chooses much of what a host quotes there (addresses, reasons, HELO names), a `; dmarc=pass` included.
+    """
+    kept: list[str] = []
+    depth, quoted, escaped = 0, False, False
+    for char in value:
+        if escaped:
+            escaped = False
+        elif char == "\\" and (depth or quoted):
+            escaped = True
+        elif quoted:
+            quoted = char != '"'
+        elif char == "(":
+            depth += 1
+            kept.append(" ")
+        elif char == ")" and depth:
+            depth -= 1
+        elif depth:
+            continue
+        elif char == '"':
+            quoted = True
+            # A mark, so that what was quoted is no gap between two words.
+            kept.append("_")
+        else:
+            kept.append(char)
+    return "".join(kept).split(";")
+
+
+def _without_helo(parts: list[str]) -> list[str]:
+    """Without the results of SPF for HELO names, where there is one for the sender: any host has a name of its own."""
+    if not any(_OF_SENDER.search(part) for part in parts):
+        return parts
+    return [part for part in parts if _OF_SENDER.search(part) or not _OF_HELO.search(part)]
+
+
+def _verdict(method: str, results: list[str]) -> str:
+    """Of several signatures one that passes is enough (RFC 7489, 4.2); else all must pass."""
+    if method == "dkim" and "pass" in results:
+        return "pass"
+    return next((result for result in results if result != "pass"), "pass")

@@ -155,7 +155,11 @@ def _render_update(action: Action, step: Step, names: dict[str, Any], markup: Ma
     except FillError as error:
         raise RenderError(f"rule '{step.rule}', update: body: {error}") from error
     state = str(action.fields.get("state", ""))
-    return Content(title=_one_line(names["subject"]) or NO_SUBJECT, body=text, state=state, update=True)
+    # As with any comment, the files of the mail go along: no other action may be there to bring them.
+    files = tuple(range(len(names["attachments"])))
+    return Content(
+        title=_one_line(names["subject"]) or NO_SUBJECT, body=text, attachments=files, state=state, update=True
+    )
 
 
 def _read(
@@ -214,7 +218,8 @@ def _action(
             there = f"; there are {listed(reading.destinations)}" if reading.destinations else "; it has none"
             reading.report(name, f"no destination '{name.value}' in config.yaml{hint or there}")
             return None
-    return _fields(name, defaults.merged(name.value, declared, fields), declared, where, names, reading)
+    merged = defaults.merged(name.value, reading.kinds.get(name.value), fields)
+    return _fields(name, merged, declared, where, names, reading)
 
 
 def _builtin(name: Scalar, fields: Mapping, names: MappingType[str, Shape], reading: Reading) -> Action | None:

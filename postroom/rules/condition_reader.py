@@ -53,7 +53,7 @@ class ConditionReader:
         if node.value == "unmatched":
             return conditions.unmatched()
         if node.value in self.reading.conditions:
-            return self._named(node)
+            return self.named(node)
         if node.is_null or not node.value:
             of_rule = not self.where.startswith("condition ")
             mend = "; for every mail write when: always" if of_rule else ""
@@ -66,17 +66,33 @@ class ConditionReader:
         self.reading.report(node, f"{message}, {words}, or the name of one in conditions:")
         return None
 
-    def _named(self, name: Scalar) -> Condition | None:
+    def named(self, name: Scalar) -> Condition | None:
+        """The condition of a name that is known."""
         reading = self.reading
         if name.value in reading.reading_conditions:
-            circle = " -> ".join([*reading.reading_conditions, name.value])
+            chain = reading.reading_conditions[reading.reading_conditions.index(name.value) :]
+            circle = " -> ".join([*chain, name.value])
             reading.report(name, f"the condition '{name.value}' uses itself: {circle}")
             return None
-        reading.reading_conditions.append(name.value)
-        # Read anew for each use, without the extracted values of the rule: a name means the same everywhere.
-        found = ConditionReader(reading, f"condition '{name.value}'", Extracted()).when(reading.conditions[name.value])
-        reading.reading_conditions.pop()
-        return found
+        if name.value not in reading.known_conditions:
+            # Without the extracted values of the rule: a name means the same everywhere.
+            reader = ConditionReader(reading, f"condition '{name.value}'", Extracted())
+            outer, reading.named_parts = reading.named_parts, 1
+            reading.reading_conditions.append(name.value)
+            found: Condition | None = reader.when(reading.conditions[name.value])
+            reading.reading_conditions.pop()
+            parts, reading.named_parts = reading.named_parts, outer
+            if found is not None and parts > _MOST_PARTS:
+                # Each of a chain that uses the one before it twice doubles them: a mail would be looked at for ever.
+                place = reading.condition_places[name.value]
+                what = f"the condition '{name.value}'"
+                reading.report(place, f"{what} is made of too many others (at most {_MOST_PARTS})")
+                found = None
+            reading.known_conditions[name.value] = found, parts
+        known: Condition | None
+        known, parts = reading.known_conditions[name.value]
+        reading.named_parts += parts
+        return known
 
     def _mapping(self, node: Mapping) -> Condition | None:
         if not node.entries:
@@ -92,7 +108,7 @@ class ConditionReader:
             return self._several(name, node)
         if name == "not":
             if isinstance(node, Scalar) and node.value in self.reading.conditions:
-                inner = self._named(node)
+                inner = self.named(node)
                 return None if inner is None else conditions.negated(inner)
             if isinstance(node, Scalar) and (hint := did_you_mean(node.value, self.reading.conditions)):
                 self.reading.report(node, f"there is no condition '{node.value}' (in {self.where}){hint}")
@@ -360,6 +376,7 @@ class ConditionReader:
 _OTHERS = {"ip": read_ip, "item": read_item, "received": read_received}
 OTHER_FIELDS = ("header", *NUMBERS, "attachment", *_OTHERS)
 """Fields of conditions that are no texts, or none by themselves."""
+_MOST_PARTS = 1000
 _SEVERAL = re.compile(r"[^\"]*?(?:([,;])|[<>\s]|^mailto:)")
 """What a bare address does not have; what stands in quotes is left alone."""
 _AUTH_RESULTS = ("pass", "fail", "none", "neutral", "softfail", "policy", "temperror", "permerror", "bestguesspass")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 
-from postroom.fields import FieldSet
 from postroom.problems import did_you_mean
 from postroom.rules.reading import Reading
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence
@@ -17,23 +16,24 @@ _ADDS = "+"
 class Defaults:
     """From the outermost level to the nearest: each a mapping of kinds and destinations to their fields."""
 
-    levels: tuple[MappingType[str, Mapping], ...] = field(default=())
+    levels: tuple[MappingType[str, tuple[Mapping, ...]], ...] = field(default=())
 
-    def below(self, level: MappingType[str, Mapping]) -> Defaults:
-        """With one more level, nearer than those before."""
+    def below(self, *parts: MappingType[str, Mapping]) -> Defaults:
+        """With one more level, nearer than those before. Its parts, such as those of several files, are as near."""
+        names = dict.fromkeys(name for part in parts for name in part)
+        level = {name: tuple(part[name] for part in parts if name in part) for name in names}
         return Defaults((*self.levels, level)) if level else self
 
-    def merged(self, destination: str, declared: FieldSet | None, own: Mapping) -> Mapping:
+    def merged(self, destination: str, kind: str | None, own: Mapping) -> Mapping:
         """The fields of an action with what the levels give. The nearest wins; `labels+:` adds to what is outside.
 
-        At one level the destination's own defaults are nearer than those of its kind.
+        At one level the destination's own defaults are nearer than those of its kind (None: not known).
         """
-        kinds = () if declared is None or declared.kind == destination else (declared.kind,)
         found: dict[str, tuple[Scalar, Node]] = {}
         for level in self.levels:
-            for name in (*kinds, destination):
-                if name in level:
-                    _add(found, level[name])
+            for name in dict.fromkeys((kind or destination, destination)):
+                for fields in level.get(name, ()):
+                    _add(found, fields)
         _add(found, own)
         return Mapping(tuple(found.values()), own.place)
 
@@ -62,14 +62,20 @@ def read_defaults(node: Node, where: str, reading: Reading) -> dict[str, Mapping
 
 
 def _add(found: dict[str, tuple[Scalar, Node]], fields: Mapping) -> None:
-    for key, value in fields.entries:
+    # What replaces comes before what adds, in whichever order the two stand.
+    for key, value in sorted(fields.entries, key=lambda entry: entry[0].value.endswith(_ADDS)):
         name = key.value.removesuffix(_ADDS)
+        known = Scalar(name, key.place, key.plain)
         if name == key.value or name not in found:
-            found[name] = Scalar(name, key.place, key.plain), value
+            found[name] = known, value
+            continue
+        outer = found[name][1]
+        if isinstance(outer, Mapping) and isinstance(value, Mapping):
+            both = {each.value: (each, node) for each, node in (*outer.entries, *value.entries)}
+            found[name] = known, Mapping(tuple(both.values()), value.place)
         else:
-            outer = found[name][1]
             items = tuple(item for each in (outer, value) for item in _items(each))
-            found[name] = Scalar(name, key.place, key.plain), Sequence(items, value.place)
+            found[name] = known, Sequence(items, value.place)
 
 
 def _items(node: Node) -> tuple[Node, ...]:

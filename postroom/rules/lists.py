@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 
+from postroom.mail.folding import spell_domain
 from postroom.rules.folding import fold_part, fold_text
 from postroom.rules.patterns import glob_test, is_glob
 from postroom.rules.reading import Reading
@@ -50,6 +51,13 @@ def lookup(entries: MappingType[str, str], kind: str) -> Callable[[str], str | N
         folded = fold_text(kind, text)
         if folded in exact:
             return exact[folded]
-        return next((value for meets, value in globs if meets(folded)), None)
+        spellings = (folded,) if kind == "text" else dict.fromkeys((folded, _spelt(folded)))
+        return next((value for meets, value in globs if any(map(meets, spellings))), None)
 
     return find
+
+
+def _spelt(folded: str) -> str:
+    """A folded address or domain with its domain as people write it."""
+    local, at, domain = folded.rpartition("@")
+    return f"{local}{at}{spell_domain(domain)}"

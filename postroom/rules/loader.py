@@ -103,27 +103,32 @@ def hash_of(files: MappingType[str, str]) -> str:
 
 
 def load(
-    files: MappingType[str, str], destinations: MappingType[str, FieldSet] | None, shown: str, zone: ZoneInfo
+    files: MappingType[str, str],
+    destinations: MappingType[str, FieldSet] | None,
+    shown: str,
+    zone: ZoneInfo,
+    kinds: MappingType[str, str],
 ) -> tuple[Rule, ...]:
     """The rules of all files. Raises InvalidFiles with every problem. See `postroom.rules.compile_rules`."""
-    reading = Reading([], destinations, zone=zone)
+    reading = Reading([], destinations, kinds, zone=zone)
     roots = [(path, _root(path, text, shown, reading)) for path, text in files.items()]
-    defaults = Defaults()
+    levels: list[dict[str, Mapping]] = []
     for path, root in roots:
         if (lists := root.get("lists")) is not None:
             read_lists(lists, reading)
         if (named := root.get("conditions")) is not None:
             _read_conditions(named, reading)
         if (given := root.get("defaults")) is not None:
-            defaults = defaults.below(read_defaults(given, f"defaults of {path}", reading))
+            levels.append(read_defaults(given, f"defaults of {path}", reading))
+    defaults = Defaults().below(*levels)
     loader = _Loader(reading, count())
     rules: list[Rule] = []
     for path, root in roots:
         if (node := root.get("rules")) is not None:
             rules += loader.rules(node, path, f"rules of {path}", Extracted(), {}, defaults)
-    for name, node in reading.conditions.items():
+    for name in reading.conditions:
         # Those that no rule uses are to be well too.
-        ConditionReader(reading, f"condition '{name}'", Extracted()).when(node)
+        ConditionReader(reading, "", Extracted()).named(Scalar(name, reading.condition_places[name]))
     _report_unreached(rules, shown, reading)
     if reading.problems:
         raise InvalidFiles(reading.problems)
@@ -197,12 +202,13 @@ class _Loader:
         extracted: Extracted,
         names: MappingType[str, Shape],
         defaults: Defaults,
+        group: str = "",
     ) -> list[Rule]:
-        """The valid ones of a list of rules."""
+        """The valid ones of a list of rules. `group`: of the parents' `correlate`, which children share."""
         if not isinstance(node, Sequence):
             self.reading.report(node, f"{where}: a list of rules is needed, each beginning with - name:")
             return []
-        found = [self._rule(item, file, where, extracted, names, defaults) for item in node.items]
+        found = [self._rule(item, file, where, extracted, names, defaults, group) for item in node.items]
         return [rule for rule in found if rule is not None]
 
     def _rule(
@@ -213,6 +219,7 @@ class _Loader:
         extracted: Extracted,
         names: MappingType[str, Shape],
         defaults: Defaults,
+        group: str = "",
     ) -> Rule | None:
         reading = self.reading
         if not isinstance(node, Mapping):
@@ -243,14 +250,15 @@ class _Loader:
         known = {**NAMES, **after}
         correlate = limit = None
         if "correlate" in entries:
-            correlate = read_correlate(entries["correlate"], where, name, known, reading)
+            correlate = read_correlate(entries["correlate"], where, group or name, known, reading)
+            group = correlate.group if correlate is not None else group
         if "limit" in entries:
             limit = read_limit(entries["limit"], where, known, reading)
         stop = "stop" in entries and reading.flag(entries["stop"], f"stop of {where}") is True
         first_only = "first_only" in entries and reading.flag(entries["first_only"], f"first_only of {where}") is True
         children: list[Rule] = []
         if "rules" in entries:
-            children = self.rules(entries["rules"], file, f"rules of {where}", inner, after, defaults)
+            children = self.rules(entries["rules"], file, f"rules of {where}", inner, after, defaults, group)
         elif first_only:
             reading.report(entries["first_only"], f"first_only of {where} is about its children, and it has no rules")
         if not {"then", "rules", "stop"} & set(entries):

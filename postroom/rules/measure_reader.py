@@ -52,7 +52,8 @@ def read_comparisons(reading: Reading, label: str, node: Node, where: str, *, is
     found: dict[str, list[tuple[str, float]]] = {}
     for key, value in node.entries:
         if key.value not in COMPARISONS:
-            reading.unknown(key, "operator", (*COMPARISONS, "exists"), what)
+            known = (*COMPARISONS, "exists") if label in measures.NUMBERS else COMPARISONS
+            reading.unknown(key, "operator", known, what)
             continue
         operands = _operands(reading, value, f"{key.value} of {label} in {where}", is_size, whole)
         if operands is not None:

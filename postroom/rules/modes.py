@@ -31,7 +31,7 @@ class Mode:
         return int.from_bytes(digest, "big") < self.share * 2**64
 
     def __str__(self) -> str:
-        return f"{self.share:.0%}" if self.word == "share" else self.word
+        return f"{self.share * 100:.6g}%" if self.word == "share" else self.word
 
 
 LIVE = Mode("live")

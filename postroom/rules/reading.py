@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from postroom.fields import FieldSet
@@ -23,6 +24,8 @@ class Reading:
     problems: list[Problem]
     destinations: MappingType[str, FieldSet] | None
     """None: destinations are not checked."""
+    kinds: MappingType[str, str] = field(default_factory=dict)
+    """Of the destinations that there are, by name: also where they are not checked, for defaults go by kind."""
     lists: dict[str, list[str]] = field(default_factory=dict)
     maps: dict[str, dict[str, str]] = field(default_factory=dict)
     """Those of the lists that are mappings."""
@@ -32,6 +35,10 @@ class Reading:
     conditions: dict[str, Node] = field(default_factory=dict)
     """The named conditions, not yet read."""
     condition_places: dict[str, Place] = field(default_factory=dict)
+    known_conditions: dict[str, tuple[Any, int]] = field(default_factory=dict)
+    """Those that were read: each compiled (None where it is not valid), and of how many named ones it is made."""
+    named_parts: int = 0
+    """Named conditions in the one that is read at the moment."""
     reading_conditions: list[str] = field(default_factory=list)
     """Names of those that are read at the moment: one that uses itself is found so."""
     rule_places: dict[str, Place] = field(default_factory=dict)

@@ -84,16 +84,20 @@ def compile_rules(
     *,
     shown: str = "rules",
     timezone: str = "UTC",
+    kinds: Mapping[str, str] | None = None,
 ) -> RuleSet:
     """Compiles the texts of rule files, given by their paths in the order of evaluation (see `read_files`).
 
     `destinations` are those of config.yaml with the fields that they take. None is for rule sets of the past, whose
-    destinations may be gone: names and fields are not checked then. `shown` stands before the paths in problems.
-    `timezone` is that of `received`, where a rule names none.
+    destinations may be gone: names and fields are not checked then; `kinds` are those of the destinations that there
+    still are, by name. `shown` stands before the paths in problems. `timezone` is that of `received`, where a rule
+    names none.
     Raises InvalidFiles with every problem of every file.
     """
+    if kinds is None:
+        kinds = {name: each.kind for name, each in (destinations or {}).items()}
     with _without_collections():
-        rules = load(files, destinations, shown, ZoneInfo(timezone))
+        rules = load(files, destinations, shown, ZoneInfo(timezone), kinds)
     by_name: dict[str, Rule] = {}
     _collect(rules, by_name)
     return RuleSet(hash_of(files), MappingProxyType(dict(files)), rules, by_name, Index(rules))

@@ -64,6 +64,18 @@ def remember(db: sqlite3.Connection, message: Message, conversation: int) -> Non
     )
 
 
+def is_alone(db: sqlite3.Connection, seq: int) -> bool:
+    """Whether a message (its seq) began a conversation of which it is all there is."""
+    rows = db.execute("SELECT seq FROM messages WHERE conversation = ? LIMIT 2", (seq,)).fetchall()
+    return [row[0] for row in rows] == [seq]
+
+
+def move(db: sqlite3.Connection, seq: int, message: Message, conversation: int, evidence: str) -> None:
+    """Makes a message that is alone a part of another conversation. What still leads to its own leads nowhere."""
+    db.execute("UPDATE messages SET conversation = ?, found_by = ? WHERE seq = ?", (conversation, evidence, seq))
+    remember(db, message, conversation)
+
+
 def thread_digest(key: str) -> bytes:
     """A thread key as the store holds it."""
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass") + b"\0", digest_size=12).digest()

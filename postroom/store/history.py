@@ -41,7 +41,8 @@ _ID_START = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.ASCII)
 
 _ROW = """m.seq, m.id, m.received_at, m.ingress, m.recipient, m.return_path, m.from_address, m.from_name,
   substr(m.subject, 1, 1000) AS subject, m.state, m.reason, m.rule_set, m.matched, m.conversation, m.size,
-  m.attachments, m.kinds, m.found_by, m.saw_items"""
+  m.attachments, m.kinds, m.found_by, m.saw_items,
+  CASE WHEN m.state NOT IN ('held', 'discarded') THEN m.held_by END AS left_out"""
 
 _DELIVERY = """d.seq, d.id, m.id AS message, d.rule, d.action, d.destination, d.state, d.reason, d.attempts, d.tries,
   d.next_at, d.lease_until, d.uncertain, d.created_at, d.finished_at, d.reference, d.url"""
@@ -295,6 +296,7 @@ def _with_deliveries(db: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> lis
                 "matched": _names(row["matched"]),
                 "kinds": tuple(row["kinds"].split()),
                 "saw_items": _items(row["saw_items"]),
+                "left_out": _items(row["left_out"]) or (),
             },
             deliveries=tuple(by_message[row["seq"]]),
         )

@@ -138,7 +138,7 @@ class Inserter:
         found = conversations.find(db, message, new.ties, new.sender, new.addressee)
         plan, saw_items = new.plan, None
         if new.replan is not None:
-            plan, saw_items = _with_items(db, new.replan, found[0] if found else None, now, self._makers)
+            plan, saw_items = plan_with_items(db, new.replan, found[0] if found else None, now, self._makers)
         found = found or verdicts.correlated(db, plan.correlations, now)
         conversation = found[0] if found else seq
         beyond = verdicts.exceeded(db, plan.limits, seq, now)
@@ -158,14 +158,17 @@ class Inserter:
         return Stored(message.id, absorbed=False)
 
 
-def _with_items(
+def plan_with_items(
     db: sqlite3.Connection,
     replan: Callable[[ItemsOf], Plan],
     conversation: int | None,
     now: int,
     makers: Collection[str],
 ) -> tuple[Plan, str]:
-    """The plan made with what the store knows, and what it was told of the items."""
+    """The plan made with what the store knows, and what it was told of the items.
+
+    `conversation`: None where the mail begins one, unless a rule correlates it. `now`: when the mail was received.
+    """
     told: set[str] = set()
 
     def items(correlations: Sequence[Correlation]) -> tuple[str, ...]:
@@ -318,17 +321,28 @@ def insert_deliveries(
 
     One action of one rule acts once for one mail: where that was planned before, the delivery is suppressed, and says
     so. `keys` are the mail's and its delivery's; `makers` the destinations that make items;
-    `beyond` the limits that are exceeded, with their reasons.
+    `beyond` the limits that are exceeded, with their reasons. An `update` that finds no item owes nothing to anybody:
+    the message says so.
     """
+    idle: list[str] = []
     for step in plan.steps:
         reason = next((beyond[position] for position in step.limits if position in beyond), None)
         if not step.update:
             _insert_delivery(db, step, _Keys(*keys), seq, conversation, now, reason)
             continue
-        for destination in verdicts.items_of(db, conversation, makers):
-            if step.destination in ("", destination):
-                owed = msgspec.structs.replace(step, destination=destination)
-                _insert_delivery(db, owed, _Keys(*keys), seq, conversation, now, reason)
+        there = [
+            destination
+            for destination in verdicts.items_of(db, conversation, makers)
+            if step.destination in ("", destination)
+        ]
+        for destination in there:
+            owed = msgspec.structs.replace(step, destination=destination)
+            _insert_delivery(db, owed, _Keys(*keys), seq, conversation, now, reason)
+        if not there:
+            where = f" at {step.destination}" if step.destination else ""
+            idle.append(f"rule '{step.rule}': nothing to update, the conversation has no item{where}")
+    if idle:
+        db.execute("UPDATE messages SET reason = ? WHERE seq = ?", ("; ".join(dict.fromkeys(idle)), seq))
 
 
 def _insert_delivery(

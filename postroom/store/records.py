@@ -46,6 +46,8 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
     """How the mail was classed: see postroom.mail.kinds."""
     saw_items: tuple[str, ...] | None
     """The destinations where its conversation had an item when it was routed; None where no rule asked."""
+    left_out: tuple[str, ...]
+    """Rules that held it and were passed over when a person released it."""
     found_by: str | None
     """The evidence by which it continues its conversation; None where it began one."""
     deliveries: tuple[DeliverySummary, ...] = ()

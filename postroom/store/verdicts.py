@@ -33,6 +33,14 @@ def remember_correlations(
     )
 
 
+def remember_free_correlations(
+    db: sqlite3.Connection, correlations: Sequence[Correlation], conversation: int, now: int
+) -> None:
+    """The same for a mail that waited: keys that led to other conversations meanwhile stay with them."""
+    free = [each for each in correlations if (correlated(db, [each], now) or (conversation,))[0] == conversation]
+    remember_correlations(db, free, conversation, now)
+
+
 def items_of(db: sqlite3.Connection, conversation: int | None, makers: Collection[str]) -> tuple[str, ...]:
     """The destinations where a conversation has an item, or is to have one: those whose delivery is not yet made.
 

@@ -36,7 +36,7 @@ from postroom.store.records import MessageRow
 from postroom.store.states import DeliveryState, MessageState
 from postroom.web import auth, display
 
-Explain = Callable[[int, Message, tuple[str, ...] | None], Trace | None]
+Explain = Callable[[int, Message, tuple[str, ...] | None, tuple[str, ...]], Trace | None]
 Decide = Callable[[str, str], bool]
 """Takes an id and who decides; False where the thing is not one to decide about (any more)."""
 
@@ -212,7 +212,7 @@ def _trace(explain: Explain, row: MessageRow, message: Message | None) -> Trace 
     if message is None:
         return None
     try:
-        return explain(row.rule_set, message, row.saw_items)
+        return explain(row.rule_set, message, row.saw_items, row.left_out)
     except Exception:
         # The page is where one looks when something is wrong: it says what it can.
         log.exception("the trace could not be computed", extra={"message_id": message.id})
