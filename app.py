@@ -30,10 +30,13 @@ from postroom.fields import secrets_of
 from postroom.ids import now_ms
 from postroom.ingress import KINDS as INGRESS_KINDS
 from postroom.integration import Integration, discover
+from postroom.problems import InvalidFiles
 from postroom.receive import Receiver
 from postroom.recognise import Recogniser
 from postroom.rulebook import RuleBook
 from postroom.rules import RuleSet, compile_rules, read_files
+from postroom.rules.cases import Case
+from postroom.ruletests import Outcome, run_cases
 from postroom.store import keys
 from postroom.store.brake import Brake
 from postroom.store.database import FILE_NAME
@@ -61,10 +64,29 @@ def load_config(path: Path) -> tuple[Config, dict[str, type[Integration]]]:
 
 
 def load_rules(config: Config, kinds: dict[str, type[Integration]]) -> RuleSet:
-    """The rule files as they are now. Raises InvalidFiles with every problem."""
+    """The rule files as they are now. Raises InvalidFiles with every problem; a test of theirs that fails is one."""
     shown = os.path.relpath(config.rules_dir)
-    return compile_rules(
+    rule_set = compile_rules(
         read_files(config.rules_dir), field_sets(config, kinds), shown=shown, timezone=config.mail.timezone
+    )
+    if config.rules.require_tests:
+        failed = [outcome.problem() for outcome in test_rules(config, kinds, rule_set) if not outcome.passed]
+        if failed:
+            raise InvalidFiles(failed)
+    return rule_set
+
+
+def test_rules(
+    config: Config, kinds: dict[str, type[Integration]], rule_set: RuleSet, cases: Sequence[Case] | None = None
+) -> list[Outcome]:
+    """The outcomes of the tests in the rule files: of all, unless `cases` names some."""
+    return run_cases(
+        rule_set,
+        config.rules_dir,
+        field_sets(config, kinds),
+        item_makers(config, kinds),
+        config.mail.trusted_authserv_ids,
+        cases,
     )
 
 
@@ -164,7 +186,7 @@ def create_brake(config: Config) -> Brake:
 
 def item_makers(config: Config, kinds: dict[str, type[Integration]]) -> frozenset[str]:
     """The destinations that make items, on which later mail of a conversation comments."""
-    return frozenset(name for name, way in config.destinations.items() if kinds[way.kind].makes_items)
+    return frozenset(name for name, way in config.destinations.items() if kinds[way.kind].opens_items(way.options))
 
 
 def message_url(config: Config, message_id: str) -> str:
@@ -205,12 +227,13 @@ def web() -> Flask:
     return app
 
 
-def main() -> int:
-    """The command `postroom`, or `python app.py`."""
-    house = cli.House(
+def house() -> cli.House:
+    """What the commands are given."""
+    return cli.House(
         load_kinds=load_kinds,
         load_config=load_config,
         load_rules=load_rules,
+        test_rules=test_rules,
         item_makers=item_makers,
         create_dispatcher=create_dispatcher,
         ingress_kinds=INGRESS_KINDS,
@@ -218,7 +241,11 @@ def main() -> int:
         web_target=f"{HERE}/app.py:web",
         folder=HERE,
     )
-    return cli.main(house)
+
+
+def main() -> int:
+    """The command `postroom`, or `python app.py`."""
+    return cli.main(house())
 
 
 if __name__ == "__main__":

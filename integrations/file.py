@@ -29,6 +29,10 @@ _START = b'{"key":"'
 @dataclass(frozen=True)
 class FileOptions:
     path: str = setting("the file, below data_dir; its name ends in " + ", ".join(_SUFFIXES), default="delivered.jsonl")
+    items: bool = setting(
+        "true: a line counts as an item, as in a tracker, and later mail of its conversation as a comment on it",
+        default=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,13 @@ class File(Integration):
         if path.suffix not in _SUFFIXES:
             raise ValueError(f"path: '{options.path}' must end in {', '.join(_SUFFIXES)}")
 
+    @classmethod
+    def opens_items(cls, options: FileOptions) -> bool:
+        return options.items
+
     def deliver(self, job: Job) -> Receipt:
-        if "item" in job.steps:
-            return Receipt(job.steps["item"])
+        if (done := job.steps.get("item" if job.item is None else "comment")) is not None:
+            return Receipt(done)
         line = msgspec.json.encode(_document(job)) + b"\n"
         with self._opened() as file:
             end = os.fstat(file).st_size
@@ -173,6 +181,8 @@ def _document(job: Job) -> dict[str, Any]:
         "title": job.content.title,
         "body": job.content.body,
         "footer": job.content.footer,
+        "comments_on": None if job.item is None else job.item.reference,
+        "state": job.content.state or None,
         "message": {
             "id": message.id,
             "recipient": message.recipient.address,

@@ -29,7 +29,7 @@ from postroom.yamlfile import Mapping, Node, Scalar, read
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SECTIONS = (
-    "server", "data_dir", "rules_dir", "plugins_dir", "ingress", "destinations", "dispatch", "mail", "limits",
+    "server", "data_dir", "rules_dir", "plugins_dir", "ingress", "destinations", "dispatch", "rules", "mail", "limits",
     "dashboard",
 )  # fmt: skip
 ACTION_WORDS = ("update", "hold", "drop", "reuse", "per_recipient")
@@ -96,6 +96,11 @@ class MailSemantics:
 
 
 @dataclass(frozen=True)
+class Rules:
+    require_tests: bool = setting("rules are taken only where their own tests pass", default=True)
+
+
+@dataclass(frozen=True)
 class Limits:
     in_flight: Bytes = setting("bytes of bodies in memory at once; more: 503", default=Bytes(64_000_000))
     min_free: Bytes = setting("free space of the disk; less: 503", default=Bytes(200_000_000))
@@ -159,6 +164,7 @@ class Config:
     rules_dir: Path
     plugins_dir: Path | None
     dispatch: Dispatch
+    rules: Rules
     mail: MailSemantics
     limits: Limits
     dashboard: Dashboard
@@ -203,6 +209,7 @@ def load(
         rules_dir=_folder(root, "rules_dir", path.parent / "rules", reader),
         plugins_dir=_folder(root, "plugins_dir", None, reader),
         dispatch=_section(root, "dispatch", Dispatch, reader) or Dispatch(),
+        rules=_section(root, "rules", Rules, reader) or Rules(),
         mail=_section(root, "mail", MailSemantics, reader) or MailSemantics(),
         limits=_section(root, "limits", Limits, reader) or Limits(),
         dashboard=_section(root, "dashboard", Dashboard, reader) or Dashboard(),

@@ -32,6 +32,10 @@ class Destination:
         return self.integration.name
 
     @property
+    def makes_items(self) -> bool:
+        return self.integration.opens_items(self.integration.options)
+
+    @property
     def lease(self) -> float:
         """Seconds until a claim is taken for lost. One exchange takes less than half of it; each step renews it."""
         return max(_SHORTEST_LEASE, 4 * self.timeout)

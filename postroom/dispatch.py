@@ -169,7 +169,7 @@ class Dispatcher:
         frozen = owed.content
         fault = ""
         known = outbox.item_of(self._reads, owed.conversation, owed.destination)
-        item = Receipt(*known) if known and destination.integration.makes_items and not owed.own_item else None
+        item = Receipt(*known) if known and destination.makes_items and not owed.own_item else None
         try:
             row = self._reads.execute("SELECT data FROM contents WHERE message = ?", (owed.message,)).fetchone()
             message, _ = unpack(row[0])
@@ -340,7 +340,7 @@ class Dispatcher:
                 attempt,
                 reference=receipt.reference,
                 url=receipt.url,
-                opens_item=claim.destination.integration.makes_items and claim.item is None,
+                opens_item=claim.destination.makes_items and claim.item is None,
                 now=now_ms(),
             ),
         )
@@ -365,7 +365,7 @@ class Dispatcher:
                 claim.lease,
                 attempt,
                 retry_at=retry_at,
-                opens_item=claim.destination.integration.makes_items,
+                opens_item=claim.destination.makes_items,
                 item_gone=gone,
                 now=now_ms(),
             ),

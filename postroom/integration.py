@@ -138,6 +138,11 @@ class Integration(ABC):
         self.data_dir = data_dir
 
     @classmethod
+    def opens_items(cls, options: Any) -> bool:
+        """Whether this destination makes items, on which later mail of a conversation comments."""
+        return cls.makes_items
+
+    @classmethod
     def markup(cls, options: Any) -> Markup:
         """What this destination makes of body and footer. The mail's own text is escaped for it: nothing acts there."""
         return Markup.PLAIN

@@ -27,7 +27,8 @@ def _examples(text: str, language: str) -> list[str]:
 
 def test_the_first_rule_of_the_readme_loads_beside_the_shipped_ones(tmp_path: Path) -> None:
     rule = next(each for each in _examples(README, "yaml") if each.startswith("rules:"))
-    files = {"05-mine.yaml": rule, "10-desks.yaml": (ROOT / "rules" / "10-desks.yaml").read_text(encoding="utf-8")}
+    shipped = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.yaml"))}
+    files = {"05-mine.yaml": rule, **shipped}
     path = _initial(tmp_path)
     found, kinds = app.load_config(path)
     rule_set = compile_rules(files, config.field_sets(found, kinds))
@@ -38,7 +39,7 @@ def test_the_first_destination_of_the_readme_takes_the_place_of_the_file(tmp_pat
     block = next(each for each in _examples(README, "yaml") if each.startswith("destinations:"))
     path = _initial(tmp_path)
     text = path.read_text(encoding="utf-8")
-    line = "  support: {kind: file, path: support.jsonl}\n"
+    line = "  support: {kind: file, path: support.jsonl, items: true}\n"
     assert line in text
     block = block.replace("${REDMINE_API_KEY}", "key")
     path.write_text(text.replace(line, block.removeprefix("destinations:\n")), encoding="utf-8")

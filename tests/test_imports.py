@@ -44,6 +44,7 @@ ORDER = (
     "postroom.watch",
     "postroom.destination",
     "postroom.dispatch",
+    "postroom.ruletests",
     # what people see and use
     "postroom.web",
     "postroom.listing",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from postroom.config import Config
 from postroom.dispatch import Dispatcher
 from postroom.ingress.base import Ingress
 from postroom.rules import RuleSet
+from postroom.rules.cases import Case
+from postroom.ruletests import Outcome
 from postroom.store.database import FILE_NAME
 from postroom.store.history import History
 from postroom.store.records import MessageDetail
@@ -31,6 +33,7 @@ class House:
     """The kinds of destinations that a config.yaml may name; None: where there is no such file."""
     load_config: Callable[[Path], tuple[Config, _Kinds]]
     load_rules: Callable[[Config, _Kinds], RuleSet]
+    test_rules: Callable[[Config, _Kinds, RuleSet, Sequence[Case] | None], list[Outcome]]
     item_makers: Callable[[Config, _Kinds], Collection[str]]
     """The destinations that make items."""
     create_dispatcher: Callable[[Config, _Kinds, int | None], Dispatcher]

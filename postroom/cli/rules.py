@@ -55,6 +55,44 @@ def check(house: House, config_path: Path) -> None:
     )
 
 
+@commands.command("test")
+@config_option
+@click.option("-k", "name", default="", metavar="NAME", help="Only tests whose names hold this.")
+@json_option
+@click.pass_obj
+def run_tests(house: House, config_path: Path, name: str, as_json: bool) -> int:
+    """The tests in the rule files, with what was expected (-) and what happened (+). Exit code 1 where one fails."""
+    config, kinds = house.load_config(config_path)
+    untested = dataclasses.replace(config, rules=dataclasses.replace(config.rules, require_tests=False))
+    rule_set = house.load_rules(untested, kinds)
+    cases = [case for case in rule_set.cases if name.casefold() in case.name.casefold()]
+    if name and not cases:
+        raise click.UsageError(f"no test has '{name}' in its name")
+    outcomes = house.test_rules(config, kinds, rule_set, cases)
+    failed = sum(not outcome.passed for outcome in outcomes)
+    if as_json:
+        rows = [
+            {
+                "name": each.case.name,
+                "file": each.case.place.path,
+                "line": each.case.place.line,
+                "passed": each.passed,
+                "differences": each.differences,
+            }
+            for each in outcomes
+        ]
+        click.echo(listing.as_json(rows))
+        return 1 if failed else 0
+    for outcome in outcomes:
+        click.echo(f"{'ok    ' if outcome.passed else 'FAILED'}  {outcome.case.name}")
+        if not outcome.passed:
+            click.echo(f"        {outcome.case.place.path}:{outcome.case.place.line}")
+            click.echo("\n".join(f"        {line}" for line in outcome.differences))
+    count = len(outcomes)
+    click.echo(f"{count - failed} of {count} tests pass" if count else "there are no tests in the rule files")
+    return 1 if failed else 0
+
+
 @commands.command()
 @config_option
 @click.argument("what", type=click.Choice(["rules", "config"]), default="rules")
@@ -175,8 +213,9 @@ def backtest(house: House, config_path: Path, rules_dir: Path | None, since: str
 
 
 def _configured(house: House, config_path: Path, rules_dir: Path | None) -> tuple[Config, dict[str, Any]]:
-    """The configuration, with the rules of another folder where one is named."""
+    """The configuration, with the rules of another folder where one is named, whether or not their tests pass."""
     config, kinds = house.load_config(config_path)
+    config = dataclasses.replace(config, rules=dataclasses.replace(config.rules, require_tests=False))
     return (config if rules_dir is None else dataclasses.replace(config, rules_dir=rules_dir)), kinds
 
 

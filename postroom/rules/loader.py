@@ -16,6 +16,7 @@ from postroom.fields import FieldSet
 from postroom.problems import InvalidFiles, Place, Problem
 from postroom.rules import conditions
 from postroom.rules.actions import Action, read_actions
+from postroom.rules.cases import Case, read_cases
 from postroom.rules.condition_reader import ConditionReader, Extracted
 from postroom.rules.conditions import Condition
 from postroom.rules.defaults import Defaults, read_defaults
@@ -108,8 +109,8 @@ def load(
     shown: str,
     zone: ZoneInfo,
     kinds: MappingType[str, str],
-) -> tuple[Rule, ...]:
-    """The rules of all files. Raises InvalidFiles with every problem. See `postroom.rules.compile_rules`."""
+) -> tuple[tuple[Rule, ...], tuple[Case, ...]]:
+    """The rules of all files, and their tests. Raises InvalidFiles with every problem. See `compile_rules`."""
     reading = Reading([], destinations, kinds, zone=zone)
     roots = [(path, _root(path, text, shown, reading)) for path, text in files.items()]
     levels: list[dict[str, Mapping]] = []
@@ -130,9 +131,16 @@ def load(
         # Those that no rule uses are to be well too.
         ConditionReader(reading, "", Extracted()).named(Scalar(name, reading.condition_places[name]))
     _report_unreached(rules, shown, reading)
+    # Tests name rules and destinations that may be gone: those of past sets are not read.
+    cases = [
+        case
+        for path, root in roots
+        if destinations is not None and (node := root.get("tests")) is not None
+        for case in read_cases(node, path, reading)
+    ]
     if reading.problems:
         raise InvalidFiles(reading.problems)
-    return tuple(rules)
+    return tuple(rules), tuple(cases)
 
 
 def _paths(folder: Path, problems: list[Problem]) -> Iterable[Path]:

@@ -41,6 +41,7 @@ class Reading:
     """Named conditions in the one that is read at the moment."""
     reading_conditions: list[str] = field(default_factory=list)
     """Names of those that are read at the moment: one that uses itself is found so."""
+    case_places: dict[str, Place] = field(default_factory=dict)
     rule_places: dict[str, Place] = field(default_factory=dict)
     _list_tests: dict[tuple[str, str], ListTest] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ from postroom.message import Message
 from postroom.plan import Content, Plan, Step, Trace
 from postroom.rules import actions
 from postroom.rules.actions import RenderError
+from postroom.rules.cases import Case
 from postroom.rules.evaluation import Evaluation
 from postroom.rules.explain import explain
 from postroom.rules.facts import Facts, ItemsOf
@@ -31,6 +32,8 @@ class RuleSet:
     files: Mapping[str, str]
     rules: tuple[Rule, ...]
     """In the order of evaluation; children stand inside their parents."""
+    cases: tuple[Case, ...]
+    """The tests of its files; none of a set of the past."""
     _by_name: Mapping[str, Rule] = field(repr=False)
     _index: Index = field(default=NO_INDEX, repr=False)
 
@@ -48,6 +51,10 @@ class RuleSet:
     def explain(self, message: Message, items: ItemsOf | None = None, without: frozenset[str] = frozenset()) -> Trace:
         """The same decision, with what each rule and each condition saw."""
         return explain(self.rules, message, items, without)
+
+    def rule(self, name: str) -> Rule:
+        """Raises KeyError where there is none of that name."""
+        return self._by_name[name]
 
     def render(
         self,
@@ -97,10 +104,10 @@ def compile_rules(
     if kinds is None:
         kinds = {name: each.kind for name, each in (destinations or {}).items()}
     with _without_collections():
-        rules = load(files, destinations, shown, ZoneInfo(timezone), kinds)
+        rules, cases = load(files, destinations, shown, ZoneInfo(timezone), kinds)
     by_name: dict[str, Rule] = {}
     _collect(rules, by_name)
-    return RuleSet(hash_of(files), MappingProxyType(dict(files)), rules, by_name, Index(rules))
+    return RuleSet(hash_of(files), MappingProxyType(dict(files)), rules, cases, by_name, Index(rules))
 
 
 @contextmanager

@@ -1,141 +1,24 @@
-"""The schema, by migrations that are only ever added to.
-
-Times are milliseconds since 1970 (UTC). Every table that others refer to has an INTEGER PRIMARY KEY (`seq`) beside the
-UUID that people and programs see: short references, and full-text search can name its rows.
-"""
+"""The schema by migrations that are only ever added to: see schema.py for what each makes."""
 
 from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from postroom.store.conversations import key_of_address
+from postroom.store import schema
 
 migrations = Migrations("postroom")
-
-_SPINE = """
-CREATE TABLE rule_sets (
-  seq INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, files BLOB NOT NULL, created_at INTEGER NOT NULL);
-
-CREATE TABLE messages (
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, received_at INTEGER NOT NULL, ingress TEXT NOT NULL,
-  recipient TEXT NOT NULL, return_path TEXT NOT NULL, from_address TEXT, from_name TEXT, subject TEXT,
-  state TEXT NOT NULL, reason TEXT, rule_set INTEGER NOT NULL, matched TEXT NOT NULL,
-  conversation INTEGER NOT NULL, size INTEGER NOT NULL, attachments INTEGER NOT NULL);
-CREATE INDEX messages_conversation ON messages (conversation, from_address COLLATE NOCASE);
-CREATE INDEX messages_participation ON messages (conversation, recipient COLLATE NOCASE);
-CREATE INDEX messages_waiting ON messages (state, seq) WHERE state <> 'routed';
-
--- The message and the provider's payload in one compressed block: they repeat each other, so both cost little more
--- than one.
-CREATE TABLE contents (message INTEGER PRIMARY KEY, data BLOB NOT NULL);
-
-CREATE TABLE blobs (seq INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, size INTEGER NOT NULL);
-CREATE TABLE chunks (blob INTEGER NOT NULL, position INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE UNIQUE INDEX chunks_of_blob ON chunks (blob, position);
-CREATE TABLE attachments (message INTEGER NOT NULL, position INTEGER NOT NULL, blob INTEGER NOT NULL,
-  PRIMARY KEY (message, position)) WITHOUT ROWID;
-
--- Delivery identities outlive the text of their messages. A weak one (no Message-ID, no Received) counts for ten
--- minutes.
-CREATE TABLE identities (identity BLOB PRIMARY KEY, message TEXT NOT NULL, at INTEGER NOT NULL, weak INTEGER NOT NULL)
-  WITHOUT ROWID;
-
-CREATE TABLE thread_keys (key BLOB NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY (key, conversation))
-  WITHOUT ROWID;
-
-CREATE TABLE deliveries (
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, message INTEGER NOT NULL, conversation INTEGER NOT NULL,
-  rule TEXT NOT NULL, action INTEGER NOT NULL, destination TEXT NOT NULL, extracted TEXT,
-  state TEXT NOT NULL, reason TEXT, once BLOB UNIQUE, attempts INTEGER NOT NULL DEFAULT 0,
-  tries INTEGER NOT NULL DEFAULT 0, next_at INTEGER NOT NULL, lease TEXT, lease_until INTEGER,
-  uncertain INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, finished_at INTEGER, content BLOB,
-  reference TEXT, url TEXT);
-CREATE INDEX deliveries_of_message ON deliveries (message);
-CREATE INDEX deliveries_due ON deliveries (destination, next_at, seq) WHERE state IN ('pending', 'retrying');
-CREATE INDEX deliveries_open ON deliveries (destination, conversation, seq)
-  WHERE state IN ('pending', 'sending', 'retrying');
-CREATE INDEX deliveries_leased ON deliveries (lease_until) WHERE state = 'sending';
-CREATE INDEX deliveries_dead ON deliveries (destination, seq) WHERE state = 'dead';
-
-CREATE TABLE attempts (
-  seq INTEGER PRIMARY KEY, delivery INTEGER NOT NULL, number INTEGER NOT NULL, started_at INTEGER NOT NULL,
-  took_ms INTEGER, result TEXT NOT NULL, status INTEGER, error TEXT, answer TEXT);
-CREATE INDEX attempts_of_delivery ON attempts (delivery, number);
-
-CREATE TABLE steps (delivery INTEGER NOT NULL, step TEXT NOT NULL, reference TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (delivery, step)) WITHOUT ROWID;
-
--- The item that a conversation has at a destination: later mail comments on it.
-CREATE TABLE items (conversation INTEGER NOT NULL, destination TEXT NOT NULL, reference TEXT NOT NULL, url TEXT,
-  delivery INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (conversation, destination)) WITHOUT ROWID;
-
--- What happened beside attempts: documents absorbed, people's actions.
-CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
-  message INTEGER, delivery INTEGER, detail TEXT);
-CREATE INDEX events_of_message ON events (message);
-
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-
-CREATE TABLE users (name TEXT PRIMARY KEY, password_hash TEXT NOT NULL, role TEXT NOT NULL, created_at INTEGER NOT NULL)
-  WITHOUT ROWID;
-"""
 
 
 @migrations()
 def spine(db: Database) -> None:
-    """Messages, the outbox, attempts, rule sets, people."""
-    _run(db, _SPINE)
-
-
-_MAIL_SEMANTICS = """
--- The senders and recipients of messages as keys that are equal for equal addresses (store/conversations.py); how each
--- was classed, and by which evidence it was found to continue its conversation.
-ALTER TABLE messages ADD COLUMN sender BLOB;
-ALTER TABLE messages ADD COLUMN addressee BLOB;
-ALTER TABLE messages ADD COLUMN kinds TEXT NOT NULL DEFAULT '';
-ALTER TABLE messages ADD COLUMN found_by TEXT;
-UPDATE messages SET sender = key_of_address(COALESCE(NULLIF(from_address, ''), return_path)),
-  addressee = key_of_address(recipient);
-DROP INDEX messages_conversation;
-DROP INDEX messages_participation;
-CREATE INDEX messages_conversation ON messages (conversation, received_at);
-CREATE INDEX messages_participants ON messages (conversation, sender);
-CREATE INDEX messages_addressees ON messages (conversation, addressee);
-CREATE INDEX messages_sender ON messages (sender, received_at);
-CREATE INDEX items_reference ON items (reference);
-"""
+    schema.run(db.conn, schema.SPINE)
 
 
 @migrations()
 def mail_semantics(db: Database) -> None:
-    """Kinds of mail, equal addresses, the loop brake's counts."""
-    db.conn.create_function("key_of_address", 1, key_of_address, deterministic=True)
-    _run(db, _MAIL_SEMANTICS)
-
-
-_RULE_LANGUAGE = """
--- Which rules held a message: its release routes it as if they were not there. What it was told of the items that its
--- conversation had, where a rule asked.
-ALTER TABLE messages ADD COLUMN held_by TEXT;
-ALTER TABLE messages ADD COLUMN saw_items TEXT;
--- 1: it makes an item of its own though the conversation has one.
-ALTER TABLE deliveries ADD COLUMN own_item INTEGER NOT NULL DEFAULT 0;
--- Mails that a rule correlates by a key: the conversation that the key leads to, and when it was last used.
-CREATE TABLE correlations (key BLOB PRIMARY KEY, conversation INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
--- Mails that counted for a limit.
-CREATE TABLE limit_uses (key BLOB NOT NULL, at INTEGER NOT NULL, message INTEGER NOT NULL,
-  PRIMARY KEY (key, at, message)) WITHOUT ROWID;
-"""
+    schema.run(db.conn, schema.MAIL_SEMANTICS)
 
 
 @migrations()
 def rule_language(db: Database) -> None:
-    """Rules that hold, correlate, limit, and ask for items."""
-    _run(db, _RULE_LANGUAGE)
-
-
-def _run(db: Database, script: str) -> None:
-    # Not executescript: it would commit the migration's transaction first.
-    for statement in script.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    schema.run(db.conn, schema.RULE_LANGUAGE)
