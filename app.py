@@ -129,6 +129,10 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     def notes() -> Sequence[str]:
         return [watcher.note] if watcher.note else []
 
+    def waiting() -> dict[str, int]:
+        counts = history.counts()
+        return {state: counts[state] for state in ("held", "unmatched", "pending", "retrying", "dead")}
+
     def users() -> dict[str, auth.User]:
         if config.dashboard.users is not None:
             return {name: auth.User(user.password_hash, user.role) for name, user in config.dashboard.users.items()}
@@ -146,7 +150,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         count = config.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     auth.install(app, users)
-    app.register_blueprint(health.blueprint(standstills, notes))
+    app.register_blueprint(health.blueprint(standstills, notes, waiting))
     pages = dashboard.blueprint(
         history=history,
         explain=book.explain,

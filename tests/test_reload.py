@@ -51,11 +51,24 @@ def notes(house: Instance) -> list[str]:
 
 def refused(house: Instance) -> str:
     """The note, once there is one: within two seconds."""
-    return until(lambda: notes(house), "/readyz says that the rules were not taken", SECONDS)[0]
+    note = until(lambda: notes(house), "/readyz says that the rules were not taken", SECONDS)[0]
+    assert "postroom_rules_rejected 1" in metrics(house)
+    return note
 
 
 def mended(house: Instance) -> None:
     until(lambda: not notes(house), "/readyz says nothing more of the rules", SECONDS)
+    assert "postroom_rules_rejected 0" in metrics(house)
+
+
+def metrics(house: Instance) -> list[str]:
+    answer = house.get("/metrics")
+    assert answer.status == 200
+    lines = answer.body.decode().splitlines()
+    assert all(re.fullmatch(r"# (?:HELP|TYPE) \S.*|[a-z_]+(?:\{[a-z]+=\"[a-z]+\"\})? \d+", line) for line in lines), (
+        lines
+    )
+    return lines
 
 
 def dashboard(house: Instance) -> str:
@@ -251,3 +264,13 @@ def test_earlier_content_is_the_earlier_rule_set(start_instance: Start) -> None:
     house.start()
     assert routed(house) == ("First", first)
     assert len(house.rows("SELECT 1 FROM events WHERE what = 'rules'")) == 3
+
+
+def test_metrics_count_what_waits(start_instance: Start) -> None:
+    house = start_instance(rules="rules:\n  - {name: Held, when: {subject: wait}, then: [hold]}\n")
+    house.post(document("wait")), house.post(document("nobody wants it"))
+    found = metrics(house)
+    assert 'postroom_messages_waiting{state="held"} 1' in found
+    assert 'postroom_messages_waiting{state="unmatched"} 1' in found
+    assert 'postroom_messages_waiting{state="dead"} 0' in found
+    assert "postroom_ready 1" in found
