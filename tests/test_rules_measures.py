@@ -498,3 +498,23 @@ UNUSED = {
 def test_a_slip_in_a_condition_that_no_rule_uses_is_found(conditions: str, expected: str) -> None:
     (found,) = problems_of(f"conditions: {conditions}")
     assert found.startswith(expected)
+
+
+def test_whether_the_client_is_known() -> None:
+    for wanted, ip, met in (
+        ("true", "192.0.2.1", True),
+        ("true", None, False),
+        ("false", None, True),
+        ("false", "::1", False),
+    ):
+        text = f"rules: [{{name: A, when: {{ip: {{exists: {wanted}}}}}, then: [x]}}]"
+        message = Message(id="1", received_at=0, ingress="x", recipient=Address("a@b"), client_ip=ip)
+        rules = compile_rules({"a.yaml": text}, None)
+        assert bool(rules.evaluate(message).steps) is met
+        assert rules.explain(message).plan == rules.evaluate(message)
+
+
+def test_what_is_not_known_yet_has_no_place_in_a_reason() -> None:
+    text = 'rules: [{name: A, when: always, then: [hold: {reason: "see {{ message_url }}"}]}]'
+    with pytest.raises(InvalidFiles, match="hold: reason: 'message_url' is not known before the mail is stored"):
+        compile_rules({"a.yaml": text}, None)

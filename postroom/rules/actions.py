@@ -18,6 +18,7 @@ from postroom.rules.defaults import NO_DEFAULTS, Defaults
 from postroom.rules.field_values import Compiled, check_value, coerce, compile_value, render_value, text_of
 from postroom.rules.measure_reader import read_file_test
 from postroom.rules.reading import EMPTY, Reading
+from postroom.rules.stateful import early_report, names_before_storing
 from postroom.rules.template_names import Shape, values_of
 from postroom.rules.templates import FillError, Template
 from postroom.yamlfile import Mapping, Node, Scalar, Sequence
@@ -242,6 +243,9 @@ def _builtin(name: Scalar, fields: Mapping, names: MappingType[str, Shape], read
             if reading.destinations is not None and destination not in reading.destinations:
                 hint = did_you_mean(destination, reading.destinations)
                 reading.report(text, f"{what}: no destination '{destination}' in config.yaml{hint}")
+        elif key.value == "reason":
+            known_now = names_before_storing(names)
+            compiled["reason"] = compile_value(text, what, known_now, early_report(what, reading))
         else:
             compiled[key.value] = compile_value(text, what, names, _report(reading))
     if len(reading.problems) > before:

@@ -134,12 +134,15 @@ def read_file_test(
 
 
 def read_ip(reading: Reading, node: Node, where: str) -> Condition | None:
-    """`ip: {within: 192.0.2.0/24}`, or the address itself."""
+    """`ip: {within: 192.0.2.0/24}`, the address itself, or whether it is known."""
+    if isinstance(node, Mapping) and (there := node.get("exists")) is not None and len(node.entries) == 1:
+        wanted = reading.flag(there, f"exists of ip in {where}")
+        return None if wanted is None else measures.client_known(wanted)
     given = node
     if isinstance(node, Mapping):
         for key, _ in node.entries:
             if key.value not in ("within", "is"):
-                reading.unknown(key, "operator", ("within",), f"the test of ip in {where}")
+                reading.unknown(key, "operator", ("within", "exists"), f"the test of ip in {where}")
                 return None
         if len(node.entries) != 1:
             reading.report(node, f"the test of ip in {where} takes within: with networks, such as 192.0.2.0/24")

@@ -108,6 +108,17 @@ def attachments_there(wanted: bool) -> Condition:
     return Condition(lambda facts: bool(facts.message.attachments) is wanted, trace, "attachment")
 
 
+def client_known(wanted: bool) -> Condition:
+    """The provider names the client that handed the mail over, or does not."""
+    words = f"ip {'exists' if wanted else 'does not exist'}"
+
+    def trace(facts: Facts) -> ConditionTrace:
+        seen = facts.message.client_ip
+        return ConditionTrace(words, bool(seen) is wanted, f"'{shortened(seen)}'" if seen else ABSENT)
+
+    return Condition(lambda facts: bool(facts.message.client_ip) is wanted, trace, "ip")
+
+
 def within(networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network], texts: list[str]) -> Condition:
     """The address of the client that handed the mail over lies in one of the networks."""
 

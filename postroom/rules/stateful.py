@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from typing import Any
@@ -117,17 +118,27 @@ def _parts(
     return parts if good else None
 
 
-def _template(node: Node, what: str, names: MappingType[str, Shape], reading: Reading) -> Template | str | None:
-    scalar = reading.text(node, what)
-    if scalar is None:
-        return None
-    before = len(reading.problems)
-    known = {name: shape for name, shape in names.items() if name not in NOT_YET}
+def names_before_storing(names: MappingType[str, Shape]) -> dict[str, Shape]:
+    """Those of the names that have a value while the mail is routed."""
+    return {name: shape for name, shape in names.items() if name not in NOT_YET}
+
+
+def early_report(what: str, reading: Reading) -> Callable[[Place, str], None]:
+    """Reports problems of a template that is filled in then; a name without a value yet is told as such."""
 
     def report(place: Place, message: str) -> None:
         early = next((name for name in NOT_YET if f"unknown name '{name}'" in message), None)
         reading.report(place, f"{what}: '{early}' is not known before the mail is stored" if early else message)
 
+    return report
+
+
+def _template(node: Node, what: str, names: MappingType[str, Shape], reading: Reading) -> Template | str | None:
+    scalar = reading.text(node, what)
+    if scalar is None:
+        return None
+    before = len(reading.problems)
+    known, report = names_before_storing(names), early_report(what, reading)
     if not is_template(scalar.value) and scalar.value.partition(".")[0] in names:
         mend = f'for its value write "{{{{ {scalar.value} }}}}"'
         report(scalar.place, f"{what}: '{scalar.value}' is here the same text for all mails; {mend}")

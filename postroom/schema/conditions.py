@@ -164,7 +164,7 @@ def _special(name: str, destinations: Iterable[str]) -> Schema:
         networks = one_or_list({"type": "string", "pattern": r"^\s*[0-9A-Fa-f:.]+(/[0-9.]+)?\s*$"})
         operators = {key: described(networks, words.OPERATORS[key]) for key in ("within", "is")}
         operators["is"]["description"] = "Is the address, or one of them."
-        return {"anyOf": [*networks["anyOf"], mapping(operators, minProperties=1, maxProperties=1)]}
+        return {"anyOf": [*networks["anyOf"], mapping(operators, minProperties=1, maxProperties=1), _exists()]}
     if name == "item":
         known = list(destinations)
         return {"anyOf": [*one_or_list({"anyOf": [{"enum": known}, text()]} if known else text())["anyOf"], _exists()]}
