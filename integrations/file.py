@@ -37,7 +37,8 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class FileFields:
-    pass
+    labels: list[str] | None = setting("labels, as a tracker has them", default=None)
+    fields: dict[str, str] | None = setting("further fields by name, as a tracker has them", default=None)
 
 
 class File(Integration):
@@ -181,6 +182,8 @@ def _document(job: Job) -> dict[str, Any]:
         "title": job.content.title,
         "body": job.content.body,
         "footer": job.content.footer,
+        "labels": job.content.fields.get("labels") or [],
+        "fields": job.content.fields.get("fields") or {},
         "comments_on": None if job.item is None else job.item.reference,
         "state": job.content.state or None,
         "message": {
