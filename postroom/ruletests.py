@@ -24,7 +24,7 @@ from postroom.message import Address, Attachment, Message
 from postroom.normalise import normalise
 from postroom.plan import Content, Step
 from postroom.problems import Problem
-from postroom.recognise import Recogniser
+from postroom.recognise import Recogniser, Ties
 from postroom.rules import RenderError, RuleSet
 from postroom.rules.cases import Case, Expected, MailSpec
 from postroom.store import schema
@@ -125,13 +125,13 @@ class _Runner:
         at = case.message.received_at or now_ms()
         for number, spec in enumerate(case.earlier, 1):
             before = at - _APART_MS * (len(case.earlier) + 1 - number)
-            for message in self._messages(case, spec, number, spec.received_at or before):
-                self._store(message)
+            for message, ties in self._messages(case, spec, number, spec.received_at or before):
+                self._store(message, ties)
         messages = self._messages(case, case.message, 0, at)
-        happened = [each for message in messages for each in self._happened(self._store(message), message)]
+        happened = [each for message, ties in messages for each in self._happened(self._store(message, ties), message)]
         return Outcome(case, tuple(_differences(case.expect, happened)))
 
-    def _messages(self, case: Case, spec: MailSpec, number: int, received_at: int) -> list[Message]:
+    def _messages(self, case: Case, spec: MailSpec, number: int, received_at: int) -> list[tuple[Message, Ties]]:
         if spec.sample:
             path = self._folder / Path(case.file).parent / spec.sample
             if not path.is_file():
@@ -143,13 +143,12 @@ class _Runner:
         else:
             found = [(_message(spec.fields, f"<test-{number}@postroom.invalid>"), ())]
         return [
-            self._recogniser.recognise(replace(message, received_at=spec.received_at or received_at), contents)[0]
+            self._recogniser.recognise(replace(message, received_at=spec.received_at or received_at), contents)
             for message, contents in found
         ]
 
-    def _store(self, message: Message) -> int:
+    def _store(self, message: Message, ties: Ties) -> int:
         """The message's number in the store; of the earlier one where it is the same mail again."""
-        message, ties = self._recogniser.recognise(message)
         plan = self._rules.evaluate(message)
         new = NewMessage(
             message=message,
