@@ -41,6 +41,8 @@ class DeliveryError(Exception):
     - neither: it did not happen, and may succeed later.
 
     `item_gone` says that the item to comment on is no more: it is forgotten, and the next attempt makes one.
+    `limited`: the destination asks for fewer requests: all of its deliveries wait. `closed`: it wants none any more
+    (410): it is paused until a person resumes it.
     `retry_after` is the target's own wish in seconds. `status` and `answer` are kept with the attempt. No secret may
     stand in any of them.
     """
@@ -55,6 +57,8 @@ class DeliveryError(Exception):
         status: int | None = None,
         answer: str = "",
         item_gone: bool = False,
+        limited: bool = False,
+        closed: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -64,6 +68,8 @@ class DeliveryError(Exception):
         self.status = status
         self.answer = answer
         self.item_gone = item_gone
+        self.limited = limited
+        self.closed = closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,14 @@ class Answer:
             raise self.error(f"{self.host} answered {self.status} with {kind}", unknown=True) from None
 
     def error(
-        self, reason: str, *, permanent: bool = False, unknown: bool = False, retry_after: float | None = None
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        unknown: bool = False,
+        retry_after: float | None = None,
+        item_gone: bool = False,
+        limited: bool = False,
     ) -> DeliveryError:
         """A DeliveryError about this answer, secrets masked."""
         return DeliveryError(
@@ -102,6 +115,8 @@ class Answer:
             status=self.status,
             # Masked before it is cut: half a secret would not be found. What is masked may be as long as it likes.
             answer=self.mask(self.body[: 16 * EXCERPT].decode("utf-8", "replace"))[:EXCERPT],
+            item_gone=item_gone,
+            limited=limited,
         )
 
 
@@ -156,6 +171,9 @@ class Http:
 
     def put(self, url: str, **options: Any) -> Answer:
         return self.request("PUT", url, **options)
+
+    def patch(self, url: str, **options: Any) -> Answer:
+        return self.request("PATCH", url, **options)
 
     def close(self) -> None:
         """Closes the connections that are idle."""
@@ -267,7 +285,8 @@ def sorted_error(answer: Answer) -> DeliveryError:
     status, host = answer.status, answer.host
     said = f"{host} answered {status}"
     if status in (408, 425, 429):
-        return answer.error(said, retry_after=retry_after(answer.headers.get("Retry-After")))
+        wish = retry_after(answer.headers.get("Retry-After"))
+        return answer.error(said, retry_after=wish, limited=status == 429)
     if 300 <= status < 400:
         target = _host(answer.headers.get("Location") or "")
         where = f" (to {target})" if target else ""

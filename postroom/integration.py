@@ -16,7 +16,7 @@ import pkgutil
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -28,12 +28,14 @@ from postroom.exchange import DeliveryError, Http
 from postroom.fields import setting, specs
 from postroom.mail.targets import Markup, escape
 from postroom.message import Attachment, Message
+from postroom.multipart import File, Form
 from postroom.plan import Content
 from postroom.problems import InvalidFiles, Place, Problem
 
 __all__ = [
     "Content",
     "DeliveryError",
+    "Form",
     "Guarantee",
     "Http",
     "Integration",
@@ -82,6 +84,10 @@ class JobAttachment:
         """The whole content: only where the target takes nothing else."""
         return b"".join(self.chunks())
 
+    def as_file(self, field: str) -> File:
+        """The same as a file of a form, under the name of its field there."""
+        return File(field, self.info.name, self.info.content_type, self.info.size, self.chunks)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -103,14 +109,29 @@ class Job:
     """The item that this conversation already has here: comment on it. None: make one."""
     attempt: int = 1
     steps: Mapping[str, str] = field(default_factory=dict)
-    """Steps finished by earlier attempts, with their references: skip them."""
+    """Steps that are finished, with their references: skip them. `record` adds to them."""
     record: Callable[[str, str], None] = lambda step, reference: None
     """`record(step, reference)` commits a finished step, so that a later attempt goes on after it."""
+    uncertain: bool = False
+    """An earlier attempt ended without a known result: whatever is no recorded step may have happened all the same."""
 
     @property
     def marker(self) -> str:
         """A text to put into an item and to search for: it holds the idempotency key and nothing secret."""
         return f"postroom-{self.key}"
+
+    @property
+    def part(self) -> str:
+        """The step that makes what is seen: `item`, or `comment` where the conversation has an item already."""
+        return "item" if self.item is None else "comment"
+
+    def once(self, step: str, make: Callable[[], str]) -> str:
+        """The reference of a step: that of an earlier attempt, or else what `make` returns, which is recorded."""
+        done = self.steps.get(step)
+        if done is None:
+            done = make()
+            self.record(step, done)
+        return done
 
 
 class Integration(ABC):
@@ -124,6 +145,10 @@ class Integration(ABC):
     summary: ClassVar[str]
     """One sentence for the docs: what a delivery makes."""
     guarantee: ClassVar[Guarantee]
+    search_lag: ClassVar[float] = 0.0
+    """Seconds after which a lagging search has surely seen what was made; nothing is made anew before."""
+    example: ClassVar[str] = ""
+    """YAML of one such destination's settings in config.yaml, `kind` first: for the docs and config.example.yaml."""
     makes_items: ClassVar[bool] = True
     """True where later mail of a conversation comments on what the first made; False: each stands alone."""
     Options: ClassVar[type[Any]]
@@ -165,6 +190,14 @@ class Integration(ABC):
         nothing is known yet: it is called again before the next `deliver`.
         """
         return None
+
+    def check(self) -> Sequence[str]:
+        """Proves address and credentials at the destination itself, and changes nothing there: `check --online`.
+
+        Returns sentences on what was found: as whom Postroom is known there, what that account may do, and what of
+        the settings it does not find. None at all: this kind cannot be checked. Raises DeliveryError.
+        """
+        return ()
 
 
 def discover(folder: Path | None, package: ModuleType | None) -> dict[str, type[Integration]]:

@@ -1,8 +1,7 @@
-"""What the tests of integrations share: jobs to deliver, and stand-ins for the systems they deliver to."""
+"""What the tests of integrations share: jobs to deliver. The systems they go to are in tests/standins."""
 
 from __future__ import annotations
 
-import abc
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,11 +10,10 @@ from typing import Any
 
 import integrations
 from postroom.exchange import Http
-from postroom.fields import Secret, specs
+from postroom.fields import specs
 from postroom.integration import Integration, Job, JobAttachment, Receipt, discover
 from postroom.message import Address, Attachment, Message
 from postroom.plan import Content
-from tests.servers import Receiver, Reply, Request
 
 KINDS = discover(None, integrations)
 SECRET = "s3cret-k3y/of+the=tests"
@@ -72,112 +70,6 @@ def job(
         steps=steps or {},
         record=record or (lambda step, reference: None),
     )
-
-
-class FakeRedmine:
-    """As much of Redmine's API as the kind uses, with the shapes of a real 5.0."""
-
-    def __init__(self) -> None:
-        self.issues: dict[int, dict[str, Any]] = {}
-        self.files: dict[str, bytes] = {}
-        self.largest = 1 << 20
-        self.names = {"trackers": [{"id": 1, "name": "Bug"}, {"id": 2, "name": "Feature"}]}
-
-    def __call__(self, request: Request) -> Reply:
-        if request.headers.get("x-redmine-api-key") != SECRET:
-            return Reply(401)
-        if request.path == "/issues.json":
-            issue = request.json()["issue"]
-            number = len(self.issues) + 1
-            self.issues[number] = {**issue, "notes": []}
-            return Reply.of({"issue": {"id": number}}, 201)
-        if request.path == "/uploads.json":
-            if len(request.body) > self.largest:
-                return Reply.of({"errors": ["This file cannot be uploaded because it exceeds the maximum"]}, 422)
-            token = f"{len(self.files) + 1}.abc"
-            self.files[token] = request.body
-            return Reply.of({"upload": {"token": token}}, 201)
-        if request.path == "/search.json":
-            found = [self._result(number) for number in self.issues if self._holds(number, request.query["q"])]
-            return Reply.of({"results": found[::-1], "total_count": len(found)})
-        if request.path.startswith("/attachments/"):
-            number = request.path.removeprefix("/attachments/").removesuffix(".json")
-            return Reply(200 if any(token.startswith(f"{number}.") for token in self.files) else 404, b"{}")
-        if request.path.startswith("/issues/"):
-            issue = self.issues.get(int(request.path.removeprefix("/issues/").removesuffix(".json")))
-            if issue is None:
-                return Reply(404)
-            issue["notes"].append(request.json()["issue"])
-            return Reply(204)
-        key = request.path.strip("/").removesuffix(".json").rpartition("/")[2]
-        return Reply.of({key: self.names.get(key, [])})
-
-    def _holds(self, number: int, text: str) -> bool:
-        issue = self.issues[number]
-        return text in issue["description"] or any(text in note["notes"] for note in issue["notes"])
-
-    def _result(self, number: int) -> dict[str, Any]:
-        return {"id": number, "title": "Bug", "type": "issue", "description": self.issues[number]["description"]}
-
-
-class Standin(abc.ABC):
-    """One kind's destination on loopback, and how many things were made there."""
-
-    speaks_http = True
-
-    def __init__(self, kind: str, data_dir: Path, receiver: Receiver) -> None:
-        self.kind = kind
-        self.data_dir = data_dir
-        self.receiver = receiver
-        self.well: Any = None
-        self.reset()
-
-    def reset(self) -> None:
-        self.receiver.answer = self.well
-
-    @abc.abstractmethod
-    def options(self) -> dict[str, Any]: ...
-
-    @abc.abstractmethod
-    def made(self) -> int: ...
-
-    def integration(self, **options: Any) -> Integration:
-        return build(self.kind, self.data_dir, timeout=0.5, **(self.options() | options))
-
-
-class FileStandin(Standin):
-    speaks_http = False
-
-    def options(self) -> dict[str, Any]:
-        return {"path": "out/delivered.jsonl"}
-
-    def made(self) -> int:
-        path = self.data_dir / "out/delivered.jsonl"
-        return len(path.read_text().splitlines()) if path.exists() else 0
-
-
-class WebhookStandin(Standin):
-    def options(self) -> dict[str, Any]:
-        secrets = {"secret": [Secret(SECRET)], "headers": {"Authorization": Secret(f"Bearer {SECRET}")}}
-        return {"url": f"{self.receiver.url}/hook", **secrets}
-
-    def made(self) -> int:
-        return len({request.headers["webhook-id"] for request in self.receiver.requests})
-
-
-class RedmineStandin(Standin):
-    def reset(self) -> None:
-        self.well = self.well or FakeRedmine()
-        super().reset()
-
-    def options(self) -> dict[str, Any]:
-        return {"url": self.receiver.url, "api_key": Secret(SECRET), "project": "inbox"}
-
-    def made(self) -> int:
-        return len(self.well.issues)
-
-
-STANDINS: dict[str, type[Standin]] = {"file": FileStandin, "webhook": WebhookStandin, "redmine": RedmineStandin}
 
 
 def documented(settings: type[Any]) -> list[str]:

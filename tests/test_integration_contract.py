@@ -15,10 +15,12 @@ from postroom.exchange import DeliveryError
 from postroom.fields import Secret, specs
 from postroom.integration import Guarantee, Integration, Receipt, discover
 from postroom.problems import InvalidFiles
-from tests.kinds import KINDS, SECRET, STANDINS, Standin, attachment, build, documented, job
+from tests.kinds import KINDS, SECRET, attachment, build, documented, job
 from tests.servers import CLOSE, Receiver, Reply, closed_port, raw_server
+from tests.standins import Standin, standins
 
 pytestmark = pytest.mark.filterwarnings("error")
+STANDINS = standins()
 COMMON = {"kind", "timeout", "concurrency", "rate", "paused", "retry", "allow_private"}
 FOR_ALL = {"title", "body", "footer", "attachments", "per_recipient", "reuse"}
 DOCS = Path(__file__).parent.parent / "docs/integrations.md"
@@ -27,13 +29,13 @@ DOCS = Path(__file__).parent.parent / "docs/integrations.md"
 @pytest.fixture(params=sorted(KINDS))
 def standin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Standin]:
     with Receiver() as receiver:
-        yield STANDINS[request.param](request.param, tmp_path, receiver)
+        yield STANDINS[request.param](tmp_path, receiver)
 
 
 @pytest.fixture(params=[kind for kind in sorted(KINDS) if STANDINS[kind].speaks_http])
 def online(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Standin]:
     with Receiver() as receiver:
-        yield STANDINS[request.param](request.param, tmp_path, receiver)
+        yield STANDINS[request.param](tmp_path, receiver)
 
 
 def attempt(integration: Integration, **options: Any) -> DeliveryError:

@@ -18,8 +18,9 @@ import pytest
 
 from postroom.exchange import DeliveryError
 from postroom.fields import Bytes, Secret
-from tests.kinds import SECRET, FakeRedmine, attachment, build, job
+from tests.kinds import SECRET, attachment, build, job
 from tests.servers import Receiver, Reply, Request
+from tests.standins.redmine import FakeRedmine
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ import pytest
 
 from tests.conftest import Start
 from tests.instance import Instance, document, hook, message_id_of, until
-from tests.kinds import SECRET, FakeRedmine
+from tests.kinds import SECRET
 from tests.servers import Receiver, Reply, Request
+from tests.standins.redmine import FakeRedmine
 
 RULES = r"""
 rules:

@@ -1,0 +1,72 @@
+"""The text of an item or a comment: body, notes, footer and marker, the same way at every destination."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
+
+from postroom.integration import Job
+from postroom.mail.targets import Markup, escape
+
+NO_TITLE = "(no subject)"
+_CID_IMAGE = re.compile(r"!\[((?:[^\]\\]|\\.)*)\]\(cid:([^)\s]*)\)")
+"""An image of the mail in Markdown made of its HTML: the destination is the percent-encoded Content-ID."""
+
+
+def title_of(job: Job, limit: int) -> str:
+    """The title as one line of at most `limit` characters; a longer one ends in an ellipsis."""
+    title = " ".join(job.content.title.split()) or NO_TITLE
+    return title if len(title) <= limit else title[: limit - 1].rstrip() + "…"
+
+
+def compose(
+    job: Job,
+    markup: Markup,
+    *,
+    title_limit: int | None = None,
+    images: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    marker: str | None = None,
+) -> str:
+    """The text in the destination's markup, each part set apart by an empty line.
+
+    `title_limit`: a title that `title_of` had to cut stands whole at the beginning, where it opens an item. `images`:
+    addresses at the destination by Content-ID; an image without one is told by its words. `notes` are plain
+    sentences, such as what became of an attachment. `marker` (already in the markup) stands last: by default
+    `job.marker`; empty: none.
+    """
+    parts: list[str] = []
+    if title_limit is not None and job.item is None:
+        whole = " ".join(job.content.title.split())
+        if len(whole) > title_limit:
+            parts.append(escape(markup, whole))
+    body = job.content.body
+    if markup is Markup.MARKDOWN:
+        body = place_images(body, images or {})
+    parts += [body, *(escape(markup, note) for note in notes), job.content.footer]
+    parts.append(job.marker if marker is None else marker)
+    return "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
+
+
+def place_images(markdown: str, images: Mapping[str, str]) -> str:
+    """Markdown in which the mail's own images lead to where they lie at the destination."""
+
+    def place(found: re.Match[str]) -> str:
+        url = images.get(unquote(found[2]))
+        return f"![{found[1]}]({url})" if url is not None else found[1]
+
+    return _CID_IMAGE.sub(place, markdown) if "](cid:" in markdown else markdown
+
+
+def names_of_attachments(job: Job) -> list[str]:
+    """A sentence on each attachment, for a destination that takes no files: people find them on the mail's page."""
+    return [
+        f"Attachment: {each.info.name} ({each.info.size} bytes), on the page of this mail: {job.message_url}"
+        for each in job.attachments
+    ]
+
+
+def not_taken(name: str, size: int, why: str) -> str:
+    """The note on an attachment that the destination refused for good."""
+    return f"Attachment not taken: {name} ({size} bytes): {why}"
