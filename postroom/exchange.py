@@ -72,6 +72,17 @@ class DeliveryError(Exception):
         self.closed = closed
 
 
+class NothingToDo(Exception):
+    """A delivery that must make nothing, and why: an answer to a mail that must get none. No fault, and never retried.
+
+    It is raised before anything is sent.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back. Names of headers compare without regard to case."""

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from postroom.answer import Answer
-from postroom.exchange import DeliveryError, Http
+from postroom.exchange import DeliveryError, Http, NothingToDo
 from postroom.fields import setting, specs
 from postroom.mail.targets import Markup, escape
 from postroom.message import Attachment, Message
@@ -42,6 +42,7 @@ __all__ = [
     "Job",
     "JobAttachment",
     "Markup",
+    "NothingToDo",
     "Receipt",
     "discover",
     "escape",
@@ -179,7 +180,7 @@ class Integration(ABC):
     def deliver(self, job: Job) -> Receipt:
         """Tries once. Steps that stand in `job.steps` are not done again.
 
-        Raises DeliveryError, sorted: see its docstring.
+        Raises DeliveryError, sorted: see its docstring; NothingToDo where this mail must make nothing here.
         """
 
     def find(self, job: Job) -> Receipt | None:
