@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import importlib
 import pkgutil
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +24,8 @@ class Standin(abc.ABC):
     speaks_http: ClassVar[bool] = True
     takes_attachments: ClassVar[bool] = True
     """False where files do not become part of what is made."""
+    lag: float = 0.0
+    """Seconds during which searches do not find what is new: for kinds of lagging search. Ask `seen`."""
 
     def __init__(self, data_dir: Path, receiver: Receiver) -> None:
         self.data_dir = data_dir
@@ -34,6 +37,10 @@ class Standin(abc.ABC):
     def reset(self) -> None:
         """The system is well again; what was made stays."""
         self.receiver.answer = self.well
+
+    def seen(self, made_at: float) -> bool:
+        """Whether a search finds by now what was made, or changed, at `made_at` (of `time.monotonic()`)."""
+        return time.monotonic() - made_at >= self.lag
 
     @abc.abstractmethod
     def options(self) -> dict[str, Any]:
