@@ -21,6 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import integrations
 from postroom import cli, data_lock, doorbell
 from postroom.answer import Answering
+from postroom.circuit import Circuit
 from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
 from postroom.decide import Decider
 from postroom.destination import Destination
@@ -210,6 +211,7 @@ def create_destinations(config: Config, kinds: dict[str, type[Integration]]) -> 
             rate=common.rate,
             paused=common.paused,
             retry=tuple(common.retry),
+            circuit=Circuit(common.circuit.failures, common.circuit.probe),
         )
     return made
 

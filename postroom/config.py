@@ -126,6 +126,14 @@ class IngressCommon:
 
 
 @dataclass(frozen=True)
+class CircuitBreaker:
+    failures: int = setting(
+        "so many in a row, of several deliveries, and its deliveries wait in place of dying; 0: never", default=10
+    )
+    probe: Seconds = setting("pause until one delivery tries again; it grows to tenfold", default=Seconds(30))
+
+
+@dataclass(frozen=True)
 class DestinationCommon:
     """What every destination takes, beside the options of its kind."""
 
@@ -137,6 +145,7 @@ class DestinationCommon:
         "pause before each attempt, counted from the last failure",
         default_factory=lambda: [parse_duration(word) for word in DEFAULT_RETRY.split()],
     )
+    circuit: CircuitBreaker = setting("when it is left alone but for a probe now and then", default=CircuitBreaker())
     allow_private: bool = setting("may it reach private and loopback addresses?", default=False)
 
 
@@ -358,5 +367,9 @@ def _check_destination(common: DestinationCommon, what: str, name: Scalar, reade
         reader.report(name.place, f"{what}: concurrency must be at least 1")
     if not 0 < common.timeout <= 600:
         reader.report(name.place, f"{what}: timeout must be between 0 and 600 seconds")
+    if common.circuit.failures < 0:
+        reader.report(name.place, f"{what}: circuit: failures must be 0 or more")
+    if common.circuit.probe <= 0:
+        reader.report(name.place, f"{what}: circuit: probe must be longer than nothing")
     if not common.retry:
         reader.report(name.place, f"{what}: retry must name at least one attempt, such as [0s]")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass, field
 
+from postroom.circuit import Circuit
 from postroom.fields import Rate
-from postroom.integration import Integration
+from postroom.integration import DeliveryError, Integration
+from postroom.store.destinations import Standing
 
 _SHORTEST_LEASE = 60.0
 _LONGEST_WAIT = 86_400.0
+_FIRST_REST, _LONGEST_REST = 2.0, 60.0
+_CREDENTIALS = (401, 403, 407)
 
 
 @dataclass(slots=True)
@@ -23,7 +28,12 @@ class Destination:
     rate: Rate | None = None
     paused: bool = False
     retry: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18000, 36000, 36000)
+    circuit: Circuit = field(default_factory=Circuit)
     under_way: int = 0
+    _held: bool = field(default=False, init=False)
+    """Paused by a person, or by its own wish (410)."""
+    _rests_until: float = field(default=0.0, init=False)
+    _rests: int = field(default=0, init=False)
     _tokens: float = field(default=0.0, init=False)
     _filled_at: float = field(default=0.0, init=False)
 
@@ -49,6 +59,53 @@ class Destination:
         self._tokens = float(self.rate.count) if not self._filled_at else min(self.rate.count, self._tokens + grown)
         self._filled_at = now
         return int(self._tokens)
+
+    def adopt(self, standing: Standing | None) -> None:
+        """Takes over what is on record: the person's pause, and the circuit of an earlier start or a changed probe."""
+        self._held = standing is not None and standing.paused_at is not None
+        if standing is not None and standing.opened_at is not None:
+            self.circuit.opened_at, self.circuit.probe_at = standing.opened_at, standing.probe_at
+
+    def room(self, now: int) -> int:
+        """How many deliveries may begin now. `now`: milliseconds since 1970."""
+        if self.paused or self._held or time.monotonic() < self._rests_until:
+            return 0
+        room = min(self.concurrency - self.under_way, self.allowance())
+        probing = self.circuit.room(now, self.under_way)
+        return room if probing is None else min(room, probing)
+
+    def opens_in(self, now: int) -> float:
+        """Seconds until it may have room again, by its own clocks; infinite where none of them runs."""
+        if self.paused or self._held:
+            return math.inf
+        waits = [math.inf]
+        if (rest := self._rests_until - time.monotonic()) > 0:
+            waits.append(rest)
+        if self.rate is not None and self.allowance() < 1:
+            waits.append(self.rate.seconds / self.rate.count)
+        if self.circuit.is_open and self.circuit.probe_at > now and not self.under_way:
+            waits.append((self.circuit.probe_at - now) / 1000)
+        return min(waits)
+
+    def rest(self, wish: float | None) -> None:
+        """It asks for fewer requests: nothing of it begins for as long as it wishes, and longer each time."""
+        self._rests += 1
+        own = min(_FIRST_REST * 2 ** min(self._rests - 1, 10), _LONGEST_REST) * random.uniform(0.8, 1.2)
+        self._rests_until = time.monotonic() + min(max(wish or 0.0, own), _LONGEST_WAIT)
+
+    def rested(self) -> None:
+        """It took a request."""
+        self._rests = 0
+
+    def is_at_fault(self, error: DeliveryError) -> bool | None:
+        """Whether an error speaks against the destination (True), for it (False: it answered), or tells nothing."""
+        if error.limited or error.item_gone:
+            return False
+        if not error.permanent:
+            return True
+        if error.status is None:
+            return None
+        return error.status in _CREDENTIALS
 
     def spend(self, count: int) -> None:
         """Takes deliveries off what the rate allows."""

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     # ground
     "postroom.mail",
+    "postroom.markdown",
     "postroom.problems",
     "postroom.yamlfile",
     "postroom.fields",
@@ -31,6 +32,7 @@ ORDER = (
     "postroom.config",
     "postroom.connection",
     "postroom.exchange",
+    "postroom.pages",
     "postroom.multipart",
     "postroom.integration",
     "postroom.composition",
@@ -44,7 +46,9 @@ ORDER = (
     "postroom.decide",
     "postroom.rulebook",
     "postroom.watch",
+    "postroom.circuit",
     "postroom.destination",
+    "postroom.attempt",
     "postroom.dispatch",
     "postroom.ruletests",
     # what people see and use

@@ -21,7 +21,7 @@ from tests.standins import Standin, standins
 
 pytestmark = pytest.mark.filterwarnings("error")
 STANDINS = standins()
-COMMON = {"kind", "timeout", "concurrency", "rate", "paused", "retry", "allow_private"}
+COMMON = {"kind", "timeout", "concurrency", "rate", "paused", "retry", "allow_private", "circuit"}
 FOR_ALL = {"title", "body", "footer", "attachments", "per_recipient", "reuse"}
 DOCS = Path(__file__).parent.parent / "docs/integrations.md"
 

@@ -22,3 +22,8 @@ def mail_semantics(db: Database) -> None:
 @migrations()
 def rule_language(db: Database) -> None:
     schema.run(db.conn, schema.RULE_LANGUAGE)
+
+
+@migrations()
+def destinations(db: Database) -> None:
+    schema.run(db.conn, schema.DESTINATIONS)

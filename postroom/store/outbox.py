@@ -39,6 +39,8 @@ class Owed:
     content: bytes | None
     """Frozen content; None before the first claim."""
     rule_set: int
+    unknown_at: int | None = None
+    """When the last attempt ended whose result is unknown."""
     own_item: bool = False
     """It makes an item of its own, though the conversation has one."""
 
@@ -56,22 +58,23 @@ class Attempt:
     answer: str | None = None
 
 
-def due(db: sqlite3.Connection, destination: str, now: int, limit: int) -> list[Owed]:
+def due(db: sqlite3.Connection, destination: str, now: int, limit: int, *, fewest_tries: bool = False) -> list[Owed]:
     """What may be claimed for a destination: due, and no earlier delivery of its conversation there still open.
 
-    Nor any other under way there: a retried head and a follower must not both open the item.
+    Nor any other under way there: a retried head and a follower must not both open the item. `fewest_tries`: what was
+    tried least comes first, in place of what is due longest.
     """
     # `state IN open` stands beside `= 'sending'`, for only so does SQLite see that the partial index serves.
     rows = db.execute(
         f"SELECT d.seq, d.id, d.message, d.conversation, d.rule, d.action, d.destination, d.extracted, d.attempts,"
-        f" d.tries, d.uncertain, d.content, m.rule_set, d.own_item"
+        f" d.tries, d.uncertain, d.content, m.rule_set, d.own_item, d.unknown_at"
         f" FROM deliveries d JOIN messages m ON m.seq = d.message"
         f" WHERE d.destination = ? AND d.state IN {_DUE} AND d.next_at <= ?"
         f" AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.destination = d.destination"
         f"  AND e.conversation = d.conversation AND e.state IN {_OPEN} AND e.seq < d.seq)"
         f" AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.destination = d.destination"
         f"  AND e.conversation = d.conversation AND e.state IN {_OPEN} AND e.state = 'sending')"
-        f" ORDER BY d.next_at, d.seq LIMIT ?",
+        f" ORDER BY {'d.tries, ' if fewest_tries else ''}d.next_at, d.seq LIMIT ?",
         (destination, now, limit),
     ).fetchall()
     return [
@@ -90,6 +93,7 @@ def due(db: sqlite3.Connection, destination: str, now: int, limit: int) -> list[
             content=row[11],
             rule_set=row[12],
             own_item=bool(row[13]),
+            unknown_at=row[14],
         )
         for row in rows
     ]
@@ -197,24 +201,29 @@ def failed(
     attempt: Attempt,
     *,
     retry_at: int | None,
+    counts: bool = True,
     opens_item: bool,
     item_gone: bool,
     now: int,
 ) -> bool:
     """Records an attempt that failed: to be retried at `retry_at`, or dead where that is None.
 
-    False where the lease was lost meanwhile: then nothing is recorded.
+    One that does not count uses up no place of the retry schedule. False where the lease was lost meanwhile: then
+    nothing is recorded.
     """
     state = DeliveryState.DEAD if retry_at is None else DeliveryState.RETRYING
+    unknown = attempt.result is AttemptResult.UNKNOWN
     done = db.execute(
-        "UPDATE deliveries SET state = ?, reason = ?, tries = tries + 1, next_at = COALESCE(?, next_at), lease = NULL,"
-        " lease_until = NULL, uncertain = MAX(uncertain, ?), finished_at = ? WHERE seq = ? AND lease = ?"
-        " AND state = 'sending'",
+        "UPDATE deliveries SET state = ?, reason = ?, tries = tries + ?, next_at = COALESCE(?, next_at), lease = NULL,"
+        " lease_until = NULL, uncertain = MAX(uncertain, ?), unknown_at = COALESCE(?, unknown_at), finished_at = ?"
+        " WHERE seq = ? AND lease = ? AND state = 'sending'",
         (
             state,
             attempt.error,
+            int(counts),
             retry_at,
-            attempt.result is AttemptResult.UNKNOWN,
+            unknown,
+            now if unknown else None,
             now if retry_at is None else None,
             owed.seq,
             lease,
@@ -228,9 +237,8 @@ def failed(
             "DELETE FROM items WHERE conversation = ? AND destination = ?", (owed.conversation, owed.destination)
         )
     if retry_at is None:
-        # An item that was made before the delivery died is the conversation's all the same.
-        if opens_item and (made := steps_of(db, owed.seq).get("item")) is not None:
-            _open_item(db, owed, made, None, now)
+        makers = (owed.destination,) if opens_item else ()
+        _adopt_item(db, owed.seq, owed.conversation, owed.destination, makers, now)
         _free_followers(db, owed.destination, owed.conversation, now)
     else:
         # Followers cannot go before it: they need not be looked at until then.
@@ -242,7 +250,15 @@ def failed(
     return True
 
 
-def reap(db: sqlite3.Connection, now: int, *, until: int, alive: Collection[int], rounds: Mapping[str, int]) -> int:
+def reap(
+    db: sqlite3.Connection,
+    now: int,
+    *,
+    until: int,
+    alive: Collection[int],
+    rounds: Mapping[str, int],
+    makers: Collection[str] = (),
+) -> int:
     """Frees deliveries whose lease ended before `until`, but for those that are still `alive` (their seqs).
 
     What the lost attempt did is unknown: the next one looks before it makes anything. It counts as a try: a delivery
@@ -259,12 +275,20 @@ def reap(db: sqlite3.Connection, now: int, *, until: int, alive: Collection[int]
     for seq, number, tries, destination, conversation in lost:
         given_up = destination in rounds and tries + 1 >= rounds[destination]
         db.execute(
-            "UPDATE deliveries SET state = ?, reason = ?, uncertain = 1, tries = tries + 1, next_at = ?, lease = NULL,"
-            " lease_until = NULL, finished_at = ? WHERE seq = ?",
-            (DeliveryState.DEAD if given_up else DeliveryState.RETRYING, reason, now, now if given_up else None, seq),
+            "UPDATE deliveries SET state = ?, reason = ?, uncertain = 1, unknown_at = ?, tries = tries + 1,"
+            " next_at = ?, lease = NULL, lease_until = NULL, finished_at = ? WHERE seq = ?",
+            (
+                DeliveryState.DEAD if given_up else DeliveryState.RETRYING,
+                reason,
+                now,
+                now,
+                now if given_up else None,
+                seq,
+            ),
         )
         _add_attempt(db, seq, Attempt(number, now, 0, AttemptResult.UNKNOWN, error=reason))
         if given_up:
+            _adopt_item(db, seq, conversation, destination, makers, now)
             _free_followers(db, destination, conversation, now)
     return len(lost)
 
@@ -289,9 +313,23 @@ def retry(db: sqlite3.Connection, delivery_id: str, who: str, now: int) -> bool:
 
 
 def _open_item(db: sqlite3.Connection, owed: Owed, reference: str, url: str | None, now: int) -> None:
+    _insert_item(db, owed.conversation, owed.destination, reference, url, owed.seq, now)
+
+
+def _adopt_item(
+    db: sqlite3.Connection, seq: int, conversation: int, destination: str, makers: Collection[str], now: int
+) -> None:
+    """An item that a delivery made before it died is the conversation's all the same."""
+    steps = steps_of(db, seq) if destination in makers else {}
+    if "item" in steps:
+        _insert_item(db, conversation, destination, steps["item"], steps.get("url"), seq, now)
+
+
+def _insert_item(
+    db: sqlite3.Connection, conversation: int, destination: str, reference: str, url: str | None, seq: int, now: int
+) -> None:
     db.execute(
-        "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)",
-        (owed.conversation, owed.destination, reference, url, owed.seq, now),
+        "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?, ?)", (conversation, destination, reference, url, seq, now)
     )
 
 

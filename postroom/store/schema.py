@@ -113,6 +113,15 @@ CREATE TABLE limit_uses (key BLOB NOT NULL, at INTEGER NOT NULL, message INTEGER
 """
 """Rules that hold, correlate, limit, and ask for items."""
 
+DESTINATIONS = """
+-- Destinations that a person paused, or whose circuit is open; and when the last try of a delivery whose result is
+-- unknown was over, for searches that lag.
+CREATE TABLE destinations (name TEXT PRIMARY KEY, paused_at INTEGER, paused_by TEXT, pause_reason TEXT,
+  opened_at INTEGER, probe_at INTEGER NOT NULL DEFAULT 0, error TEXT) WITHOUT ROWID;
+ALTER TABLE deliveries ADD COLUMN unknown_at INTEGER;
+"""
+"""Paused destinations, circuit breakers, searches that lag."""
+
 
 def run(db: sqlite3.Connection, script: str) -> None:
     """Runs a script inside the transaction of its caller."""
@@ -127,6 +136,6 @@ def in_memory() -> sqlite3.Connection:
     """An empty store that is gone when it is closed."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
-    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE):
+    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS):
         run(db, script)
     return db

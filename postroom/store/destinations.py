@@ -1,0 +1,94 @@
+"""What is on record about destinations beside their deliveries: paused by whom, and since when a circuit is open.
+
+Every function works inside the transaction of its caller. Times are milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+_DUE = "('pending', 'retrying')"
+_COLUMNS = "name, paused_at, paused_by, pause_reason, opened_at, probe_at, error"
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How one destination stands. `paused_at` None: not paused from here; `opened_at` None: its circuit is closed."""
+
+    paused_at: int | None = None
+    paused_by: str | None = None
+    pause_reason: str | None = None
+    opened_at: int | None = None
+    probe_at: int = 0
+    """When an open circuit lets the next delivery try."""
+    error: str | None = None
+    """Of the failure that opened the circuit, or of the last probe."""
+
+
+def standings(db: sqlite3.Connection) -> dict[str, Standing]:
+    """By name; a destination that nothing is known of is not in it."""
+    return {row[0]: Standing(*row[1:]) for row in db.execute(f"SELECT {_COLUMNS} FROM destinations").fetchall()}
+
+
+def pause(db: sqlite3.Connection, name: str, who: str, reason: str, now: int) -> bool:
+    """Its deliveries wait until `resume`. False where it is paused already."""
+    done = db.execute(
+        "INSERT INTO destinations (name, paused_at, paused_by, pause_reason) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by,"
+        " pause_reason = excluded.pause_reason WHERE paused_at IS NULL",
+        (name, now, who, reason or None),
+    ).rowcount
+    if done:
+        _note(db, "pause", name, who, reason, now)
+    return bool(done)
+
+
+def resume(db: sqlite3.Connection, name: str, who: str, now: int) -> bool:
+    """Ends a pause, and lets an open circuit be probed at once. False where there is neither."""
+    done = db.execute(
+        "UPDATE destinations SET paused_at = NULL, paused_by = NULL, pause_reason = NULL, probe_at = 0"
+        " WHERE name = ? AND (paused_at IS NOT NULL OR opened_at IS NOT NULL)",
+        (name,),
+    ).rowcount
+    if done:
+        _note(db, "resume", name, who, "", now)
+        db.execute(
+            f"UPDATE deliveries SET next_at = ? WHERE destination = ? AND state IN {_DUE} AND next_at > ?",
+            (now, name, now),
+        )
+    return bool(done)
+
+
+def open_circuit(db: sqlite3.Connection, name: str, opened_at: int, probe_at: int, error: str) -> None:
+    """Records that a circuit is open until its next probe. The first time it is an event too."""
+    known = db.execute("SELECT opened_at FROM destinations WHERE name = ?", (name,)).fetchone()
+    db.execute(
+        "INSERT INTO destinations (name, opened_at, probe_at, error) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET opened_at = excluded.opened_at, probe_at = excluded.probe_at,"
+        " error = excluded.error",
+        (name, opened_at, probe_at, error),
+    )
+    if known is None or known[0] is None:
+        _note(db, "circuit opened", name, "postroom", error, opened_at)
+
+
+def close_circuit(db: sqlite3.Connection, name: str, now: int) -> None:
+    """The destination works again: what waits for it is due now, whatever its schedule said."""
+    done = db.execute(
+        "UPDATE destinations SET opened_at = NULL, probe_at = 0, error = NULL WHERE name = ? AND opened_at IS NOT NULL",
+        (name,),
+    ).rowcount
+    if done:
+        _note(db, "circuit closed", name, "postroom", "", now)
+        db.execute(
+            f"UPDATE deliveries SET next_at = ? WHERE destination = ? AND state IN {_DUE} AND next_at > ?",
+            (now, name, now),
+        )
+
+
+def _note(db: sqlite3.Connection, what: str, name: str, who: str, detail: str, now: int) -> None:
+    db.execute(
+        "INSERT INTO events (at, who, what, detail) VALUES (?, ?, ?, ?)",
+        (now, who, what, f"{name}: {detail}" if detail else name),
+    )
