@@ -39,6 +39,19 @@ class Answering:
         """
         return tagged(message.recipient.address, reply_token(self._key, conversation))
 
+    def own_headers(self, conversation: int, message: Message, unique: str) -> dict[str, str]:
+        """What any mail of ours about a message must carry that is no answer to it, such as a forward.
+
+        `unique` as in `answer`.
+        """
+        domain = message.recipient.domain or "localhost"
+        return {
+            "Message-ID": own_message_id(self._key, conversation, unique, domain),
+            "Auto-Submitted": "auto-generated",
+            "X-Auto-Response-Suppress": "All",
+            "X-Loop": loop_mark(self._key),
+        }
+
     def answer(self, conversation: int, message: Message, unique: str) -> Answer | None:
         """How to answer a message by mail; None where nobody or a program would get it.
 

@@ -125,6 +125,7 @@ class Attempts:
             message_url=self._message_url(message.id),
             reply_address=self._answering.address(owed.conversation, message),
             answer=self._answering.answer(owed.conversation, message, owed.id),
+            own_headers=self._answering.own_headers(owed.conversation, message, owed.id),
             rule=owed.rule,
             attachments=tuple(
                 self._attachment(message.attachments[position]) for position in claim.content.attachments

@@ -104,6 +104,8 @@ class Job:
     """Mail that is sent there continues this conversation."""
     answer: Answer | None = None
     """How to answer this mail by mail; None where it must get no answer."""
+    own_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of any mail that is sent about this one and is no answer: Message-ID, and the marks against loops."""
     rule: str
     attachments: tuple[JobAttachment, ...] = ()
     item: Receipt | None = None
