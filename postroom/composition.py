@@ -28,25 +28,48 @@ def compose(
     images: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     marker: str | None = None,
+    limit: int | None = None,
 ) -> str:
     """The text in the destination's markup, each part set apart by an empty line.
 
     `title_limit`: a title that `title_of` had to cut stands whole at the beginning, where it opens an item. `images`:
     addresses at the destination by Content-ID; an image without one is told by its words. `notes` are plain
     sentences, such as what became of an attachment. `marker` (already in the markup) stands last: by default
-    `job.marker`; empty: none.
+    `job.marker`; empty: none. `limit`, in characters: of a longer text the body is cut, and a line in its place leads
+    to the whole; the marker stays.
     """
-    parts: list[str] = []
+    before: list[str] = []
     if title_limit is not None and job.item is None:
         whole = " ".join(job.content.title.split())
         if len(whole) > title_limit:
-            parts.append(escape(markup, whole))
+            before.append(escape(markup, whole))
     body = job.content.body
     if markup is Markup.MARKDOWN:
         body = place_images(body, images or {})
-    parts += [body, *(escape(markup, note) for note in notes), job.content.footer]
-    parts.append(job.marker if marker is None else marker)
+    after = [*(escape(markup, note) for note in notes), job.content.footer]
+    end = job.marker if marker is None else marker
+    text = _joined([*before, body, *after, end])
+    if limit is None or len(text) <= limit:
+        return text
+    rest = escape(markup, f"The text was too long; the whole of it is on the page of this mail: {job.message_url}")
+    room = limit - len(_joined([*before, rest, *after, end])) - 2
+    if room > 0:
+        return _joined([*before, _cut(body, room), rest, *after, end])
+    # What stands around the body is too long by itself.
+    return _joined([_cut(_joined([*before, *after]), limit - len(rest) - len(end) - 4), rest, end])
+
+
+def _joined(parts: Sequence[str]) -> str:
     return "\n\n".join(part.strip("\r\n") for part in parts if part.strip())
+
+
+def _cut(text: str, length: int) -> str:
+    """The beginning of a text, up to a blank where one is near: links and escapes have none inside and stay whole."""
+    head = text[:length]
+    if len(head) < len(text) and not text[length].isspace():
+        blank = max(head.rfind(" "), head.rfind("\n"))
+        head = head[:blank] if blank > max(0, length - 2_000) else head
+    return head.rstrip()
 
 
 def place_images(markdown: str, images: Mapping[str, str]) -> str:

@@ -33,6 +33,7 @@ ORDER = (
     "postroom.connection",
     "postroom.exchange",
     "postroom.pages",
+    "postroom.pages",
     "postroom.multipart",
     "postroom.integration",
     "postroom.composition",
