@@ -11,11 +11,11 @@ import ipaddress
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from flask import Flask
+from flask import Blueprint, Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
@@ -38,7 +38,7 @@ from postroom.rulebook import RuleBook
 from postroom.rules import RuleSet, compile_rules, read_files
 from postroom.rules.cases import Case
 from postroom.ruletests import Outcome, run_cases
-from postroom.store import keys
+from postroom.store import destinations, keys
 from postroom.store.brake import Brake
 from postroom.store.database import FILE_NAME
 from postroom.store.history import History
@@ -47,6 +47,7 @@ from postroom.store.writer import Writer
 from postroom.supervise import WEB_THREADS
 from postroom.watch import Watcher
 from postroom.web import auth, dashboard, health, inbound
+from postroom.web import destinations as ways_out
 from postroom.web.gate import Gate
 
 HERE = Path(__file__).resolve().parent
@@ -114,6 +115,8 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     }
     history = History(database)
 
+    standings = partial(history.read, destinations.standings)
+
     def standstills() -> Sequence[str]:
         found = (
             ["the disk is nearly full: mail is refused for now, and the provider keeps it"] if gate.disk_low() else []
@@ -125,10 +128,28 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         )
 
     def problems() -> Sequence[str]:
-        return [*standstills(), *watcher.problems]
+        return [*standstills(), *watcher.problems, *troubles(config, standings())]
 
     def notes() -> Sequence[str]:
-        return [watcher.note] if watcher.note else []
+        count = len(troubles(config, standings()))
+        waits = [f"{count} destinations fail or are closed: their deliveries wait"] if count else []
+        return [*([watcher.note] if watcher.note else []), *waits]
+
+    def figures() -> Sequence[health.Figure]:
+        found = [each for name, each in standings().items() if name in config.destinations]
+        return (
+            ("postroom_rules_rejected", "1 while an edit of the rules is not taken.", int(bool(watcher.note))),
+            (
+                "postroom_circuits_open",
+                "Destinations that fail again and again.",
+                sum(each.opened_at is not None for each in found),
+            ),
+            (
+                "postroom_destinations_paused",
+                "Destinations paused by people.",
+                sum(each.paused_at is not None for each in found),
+            ),
+        )
 
     def waiting() -> dict[str, int]:
         counts = history.counts()
@@ -151,7 +172,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         count = config.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     auth.install(app, users)
-    app.register_blueprint(health.blueprint(standstills, notes, waiting))
+    app.register_blueprint(health.blueprint(standstills, notes, waiting, figures))
     pages = dashboard.blueprint(
         history=history,
         explain=book.explain,
@@ -163,8 +184,54 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         public_url=config.server.url,
     )
     app.register_blueprint(pages)
+    app.register_blueprint(destination_pages(config, kinds, history, writer, problems))
     dashboard.install_error_pages(app)
     return app
+
+
+def destination_pages(
+    config: Config,
+    kinds: dict[str, type[Integration]],
+    history: History,
+    writer: Writer,
+    problems: Callable[[], Sequence[str]],
+) -> Blueprint:
+    """The page of destinations and its switch."""
+    ways = [
+        ways_out.Way(
+            name, way.kind, kinds[way.kind].summary, str(kinds[way.kind].guarantee_of(way.options)), way.common.paused
+        )
+        for name, way in config.destinations.items()
+    ]
+
+    def look() -> dict[str, tuple[destinations.Standing, destinations.Queue]]:
+        known = history.read(destinations.standings)
+        none = destinations.Standing()
+        return {
+            way.name: (known.get(way.name, none), history.read(partial(destinations.queue, name=way.name)))
+            for way in ways
+        }
+
+    def pause(name: str, who: str, reason: str) -> bool:
+        return writer.run(lambda db: destinations.pause(db, name, who, reason, now_ms()))
+
+    def resume(name: str, who: str) -> bool:
+        return writer.run(lambda db: destinations.resume(db, name, who, now_ms()))
+
+    return ways_out.blueprint(ways=ways, look=look, pause=pause, resume=resume, problems=problems)
+
+
+def troubles(config: Config, standings: Mapping[str, destinations.Standing]) -> list[str]:
+    """A sentence on each destination that needs a person: it fails again and again, or wants no more deliveries."""
+    found = []
+    for name, standing in standings.items():
+        if name not in config.destinations:
+            continue
+        if standing.opened_at is not None:
+            found.append(f"the destination {name} fails again and again; its deliveries wait: {standing.error}")
+        elif standing.paused_by == destinations.OURSELVES:
+            found.append(f"the destination {name} is paused, for it wants no more deliveries: {standing.pause_reason}")
+    return found
 
 
 def create_dispatcher(config: Config, kinds: dict[str, type[Integration]], parent: int | None) -> Dispatcher:
@@ -242,6 +309,7 @@ def house() -> cli.House:
         test_rules=test_rules,
         item_makers=item_makers,
         create_dispatcher=create_dispatcher,
+        create_destinations=create_destinations,
         ingress_kinds=INGRESS_KINDS,
         message_url=message_url,
         web_target=f"{HERE}/app.py:web",

@@ -137,7 +137,8 @@ class Attempts:
             uncertain=owed.uncertain,
         )
         step = "comment" if claim.item is not None else "item"
-        if owed.uncertain and integration.guarantee in _SEARCHED and step not in steps:
+        guarantee = integration.guarantee_of(integration.options)
+        if owed.uncertain and guarantee in _SEARCHED and step not in steps:
             found = integration.find(job)
             if found is not None:
                 if claim.item is not None and found.reference != claim.item.reference:
@@ -146,7 +147,7 @@ class Attempts:
                 record(step, found.reference or "")
                 if claim.item is None and found.url and integration.opens_items(integration.options):
                     record("url", found.url)
-            elif integration.guarantee is Guarantee.LAGGING_SEARCH:
+            elif guarantee is Guarantee.LAGGING_SEARCH:
                 _believe(integration.search_lag, owed)
         receipt = integration.deliver(job)
         if not isinstance(receipt, Receipt) or not all(
@@ -233,7 +234,7 @@ class Attempts:
             elif was_open:
                 destinations.close_circuit(db, destination.name, now_ms())
             if error.closed:
-                destinations.pause(db, destination.name, "postroom", error.reason, now_ms())
+                destinations.pause(db, destination.name, destinations.OURSELVES, error.reason, now_ms())
             return done
 
         self._record(claim, work)

@@ -148,6 +148,7 @@ class Integration(ABC):
     summary: ClassVar[str]
     """One sentence for the docs: what a delivery makes."""
     guarantee: ClassVar[Guarantee]
+    """That of a destination as most people configure it; see `guarantee_of`."""
     search_lag: ClassVar[float] = 0.0
     """Seconds after which a lagging search has surely seen what was made; nothing is made anew before."""
     example: ClassVar[str] = ""
@@ -164,6 +165,11 @@ class Integration(ABC):
         self.options = options
         self.http = http
         self.data_dir = data_dir
+
+    @classmethod
+    def guarantee_of(cls, options: Any) -> Guarantee:
+        """The guarantee of a destination with these options, where it depends on them."""
+        return cls.guarantee
 
     @classmethod
     def opens_items(cls, options: Any) -> bool:

@@ -12,6 +12,7 @@ import click
 
 from postroom import __version__
 from postroom.config import Config
+from postroom.destination import Destination
 from postroom.dispatch import Dispatcher
 from postroom.ingress.base import Ingress
 from postroom.rules import RuleSet
@@ -37,6 +38,7 @@ class House:
     item_makers: Callable[[Config, _Kinds], Collection[str]]
     """The destinations that make items."""
     create_dispatcher: Callable[[Config, _Kinds, int | None], Dispatcher]
+    create_destinations: Callable[[Config, _Kinds], dict[str, Destination]]
     ingress_kinds: Mapping[str, type[Ingress]]
     message_url: Callable[[Config, str], str]
     """The page of one message (its id)."""

@@ -22,37 +22,13 @@ from postroom.fields import parse_duration
 from postroom.ids import now_ms
 from postroom.rawmail import LARGEST
 from postroom.schema import config_schema, destinations_in, rules_schema, written
-from postroom.store.database import FILE_NAME, connect
+from postroom.store.database import FILE_NAME
 
 rules_option = click.option(
     "--rules", "rules_dir", default=None, metavar="DIR", help="The rule files below it, in place of those in use.",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )  # fmt: skip
 _ID_START = re.compile(r"[0-9a-fA-F]{4}[0-9a-fA-F-]{0,32}", re.ASCII)
-
-
-@commands.command()
-@config_option
-@click.pass_obj
-def check(house: House, config_path: Path) -> None:
-    """Configuration and rules: every problem with its place. Exit code 1 where there are any."""
-    config, kinds = house.load_config(config_path)
-    rule_set = house.load_rules(config, kinds)
-    database = config.data_dir / FILE_NAME
-    if database.exists():
-        db = connect(database, read_only=True)
-        rows = db.execute(
-            "SELECT destination, COUNT(*) FROM deliveries WHERE state IN ('pending', 'sending', 'retrying')"
-            " GROUP BY destination"
-        ).fetchall()
-        db.close()
-        for name, count in rows:
-            if name not in config.destinations:
-                click.echo(f"note: {count} deliveries wait for '{name}', which is no longer in {config_path}", err=True)
-    click.echo(
-        f"well: {len(config.ingress)} ways in, {len(config.destinations)} destinations,"
-        f" {len(rule_set.rules)} rules in {len(rule_set.files)} files"
-    )
 
 
 @commands.command("test")

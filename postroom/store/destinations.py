@@ -10,6 +10,8 @@ import sqlite3
 import msgspec
 
 _DUE = "('pending', 'retrying')"
+OURSELVES = "postroom"
+"""Who it was where no person did it."""
 _COLUMNS = "name, paused_at, paused_by, pause_reason, opened_at, probe_at, error"
 
 
@@ -70,7 +72,7 @@ def open_circuit(db: sqlite3.Connection, name: str, opened_at: int, probe_at: in
         (name, opened_at, probe_at, error),
     )
     if known is None or known[0] is None:
-        _note(db, "circuit opened", name, "postroom", error, opened_at)
+        _note(db, "circuit opened", name, OURSELVES, error, opened_at)
 
 
 def close_circuit(db: sqlite3.Connection, name: str, now: int) -> None:
@@ -80,7 +82,7 @@ def close_circuit(db: sqlite3.Connection, name: str, now: int) -> None:
         (name,),
     ).rowcount
     if done:
-        _note(db, "circuit closed", name, "postroom", "", now)
+        _note(db, "circuit closed", name, OURSELVES, "", now)
         db.execute(
             f"UPDATE deliveries SET next_at = ? WHERE destination = ? AND state IN {_DUE} AND next_at > ?",
             (now, name, now),
@@ -92,3 +94,45 @@ def _note(db: sqlite3.Connection, what: str, name: str, who: str, detail: str, n
         "INSERT INTO events (at, who, what, detail) VALUES (?, ?, ?, ?)",
         (now, who, what, f"{name}: {detail}" if detail else name),
     )
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """What a destination is owed, and what went wrong lately."""
+
+    waiting: int
+    """Deliveries not yet final; COUNTED_TO and one more stands for any number beyond."""
+    oldest: int | None
+    """When the oldest of them was made."""
+    dead: int
+    errors: tuple[tuple[str, str, int], ...]
+    """Of the latest that wait for another attempt or are dead: the message's id, the reason, when it was tried."""
+
+
+COUNTED_TO = 10_000
+_ERRORS = 5
+
+
+def queue(db: sqlite3.Connection, name: str) -> Queue:
+    """What one destination is owed. Partial indexes serve it: what was delivered is not looked at."""
+    open_ = "destination = ? AND state IN ('pending', 'sending', 'retrying')"
+    waiting = f"SELECT 1 FROM deliveries WHERE {open_} LIMIT {COUNTED_TO + 1}"
+    dead = f"SELECT 1 FROM deliveries WHERE destination = ? AND state = 'dead' LIMIT {COUNTED_TO + 1}"
+    counts = db.execute(f"SELECT (SELECT count(*) FROM ({waiting})), (SELECT count(*) FROM ({dead}))", (name, name))
+    total, gone = counts.fetchone()
+    oldest = None
+    if 0 < total <= COUNTED_TO:
+        oldest = db.execute(f"SELECT MIN(created_at) FROM deliveries WHERE {open_}", (name,)).fetchone()[0]
+    failing = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT seq, message, reason FROM deliveries WHERE destination = ? AND state = '{state}'"
+        f"{extra} ORDER BY seq DESC LIMIT {_ERRORS})"
+        # As above: only so does SQLite see that the partial index serves.
+        for state, extra in (("dead", ""), ("retrying", " AND state IN ('pending', 'retrying')"))
+    )
+    rows = db.execute(
+        "SELECT m.id, f.reason, (SELECT MAX(started_at) FROM attempts a WHERE a.delivery = f.seq)"
+        f" FROM ({failing}) f JOIN messages m ON m.seq = f.message WHERE f.reason IS NOT NULL"
+        f" ORDER BY 3 DESC LIMIT {_ERRORS}",
+        (name, name),
+    ).fetchall()
+    errors = tuple((row[0], row[1], row[2] or 0) for row in rows)
+    return Queue(waiting=total, oldest=oldest, dead=gone, errors=errors)

@@ -7,10 +7,10 @@ import sqlite3
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from postroom.message import Attachment
 from postroom.store import content, database, people
@@ -26,6 +26,8 @@ from postroom.store.records import (
     StepRecord,
 )
 from postroom.store.states import DeliveryState, MessageState
+
+T = TypeVar("T")
 
 COUNT_CAP = 10_000
 """A count of more than that is told as one more."""
@@ -221,6 +223,11 @@ class History:
                 return
             position = row["position"]
             yield row["data"]
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What a query of another module finds, at one moment."""
+        with self._snapshot() as db:
+            return query(db)
 
     @property
     def _db(self) -> sqlite3.Connection:

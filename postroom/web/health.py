@@ -9,15 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flask import Blueprint, Response, jsonify
 
+Figure = tuple[str, str, int]
+"""A gauge: its name, what it means, its value."""
+
 
 def blueprint(
     problems: Callable[[], Sequence[str]],
     notes: Callable[[], Sequence[str]] = tuple,
     waiting: Callable[[], Mapping[str, int]] = dict,
+    figures: Callable[[], Sequence[Figure]] = tuple,
 ) -> Blueprint:
     """`problems` gives a sentence for each thing that keeps mail from being accepted or delivered, `notes` one for each
     that somebody should look at although mail goes its way: the edit of the rules that was not taken. `waiting` counts
-    messages by what they wait for.
+    messages by what they wait for. `figures` are gauges beside these.
     """
     routes = Blueprint("health", __name__)
 
@@ -36,7 +40,7 @@ def blueprint(
     def metrics() -> Response:
         lines = [
             *_gauge("postroom_ready", "1 while mail can be accepted and delivered.", int(not problems())),
-            *_gauge("postroom_rules_rejected", "1 while an edit of the rules is not taken.", int(bool(notes()))),
+            *(line for figure in figures() for line in _gauge(*figure)),
             "# HELP postroom_messages_waiting Messages by what they wait for; counted up to a bound.",
             "# TYPE postroom_messages_waiting gauge",
             *(f'postroom_messages_waiting{{state="{state}"}} {count}' for state, count in waiting().items()),
