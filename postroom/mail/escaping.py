@@ -8,7 +8,7 @@ the markup was read, which is nearly everywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _BREAK = "\u200b"
 _EMPTY_LINES = re.compile(r"\n{3,}")
@@ -118,17 +118,24 @@ def _escaped_start(found: re.Match[str]) -> str:
     return f"{found[0]}\\" if found[0][-1].isdigit() else f"{found[1]}\\{found[2]}"
 
 
+def urls_in(text: str) -> Iterator[tuple[int, str]]:
+    """Where in a text there are addresses of web pages, and each without what belongs to the sentence around it."""
+    if "://" not in text:
+        return
+    for found in _URL.finditer(text):
+        url = _without_sentence(found[0])
+        if not url.rstrip("/").endswith(":"):
+            yield found.start(), url
+
+
 def _between_urls(text: str, words: Callable[[str], str], link: Callable[[str], str]) -> str:
     if "://" not in text:
         return words(text)
     made = []
     at = 0
-    for found in _URL.finditer(text):
-        url = _without_sentence(found[0])
-        if url.rstrip("/").endswith(":"):
-            continue
-        made += [words(text[at : found.start()]), link(url)]
-        at = found.start() + len(url)
+    for start, url in urls_in(text):
+        made += [words(text[at:start]), link(url)]
+        at = start + len(url)
     return "".join([*made, words(text[at:])])
 
 
