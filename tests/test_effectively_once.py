@@ -65,8 +65,9 @@ class Case:
         self.standin.receiver.answer = self._answer
 
     @property
-    def kind(self) -> type[Integration]:
-        return KINDS[self.standin.kind]
+    def guarantee(self) -> Guarantee:
+        integration = self.standin.integration()
+        return integration.guarantee_of(integration.options)
 
     @property
     def items(self) -> bool:
@@ -278,7 +279,7 @@ def require(reference: Reference, case: Case) -> list[str]:
     found = case.made()
     if not case.met.is_set():
         return [f"{case.name}: the fault was never met"]
-    if case.kind.guarantee is Guarantee.NONE and case.fault != "refused before":
+    if case.guarantee is Guarantee.NONE and case.fault != "refused before":
         # A duplicate is possible, and said to be. Nothing may be missing.
         low = [name for name in ("items",) if found[name] < reference.made[name]]
         return [f"{case.seen()}{name} are missing" for name in low]

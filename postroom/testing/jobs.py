@@ -90,10 +90,11 @@ def deliver_in_the_end(integration: Integration, first: Job, *, attempts: int = 
     """
     steps = dict(first.steps)
     uncertain = first.uncertain
+    searched = integration.guarantee_of(integration.options) in _SEARCHED
     for number in range(1, attempts + 1):
         this = dataclasses.replace(first, steps=steps, record=steps.__setitem__, attempt=number, uncertain=uncertain)
         try:
-            if uncertain and integration.guarantee in _SEARCHED and this.part not in steps:
+            if uncertain and searched and this.part not in steps:
                 found = integration.find(this)
                 if found is not None:
                     if this.item is not None and found.reference != this.item.reference:
