@@ -133,10 +133,7 @@ def file_part(
     """A file in base64. With a Content-ID it is shown in place by the HTML beside it."""
     kind = content_type if _TYPE.fullmatch(content_type) else "application/octet-stream"
     shown = _plain(name)[:200] or "attachment"
-    plain = re.sub(r"[^ !#-\[\]-~]", "_", shown)
-    disposition = f'{"inline" if content_id else "attachment"};\r\n filename="{plain}"'
-    if plain != shown:
-        disposition += f";\r\n filename*=utf-8''{quote(shown[:60], safe='')}"
+    disposition = f"{'inline' if content_id else 'attachment'}{_filename(shown)}"
     head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: {disposition}\r\n"
     if content_id and re.fullmatch(r"[!-;=?-~]{1,300}", content_id):
         head += f"Content-ID: <{content_id}>\r\n"
@@ -205,6 +202,21 @@ def _base64(chunks: Iterable[bytes]) -> Iterator[bytes]:
         rest = rest[ready:]
     if rest:
         yield _lines(rest)
+
+
+def _filename(name: str) -> str:
+    """The parameter; where it is not plain ASCII, in percent codes and in pieces (RFC 2231)."""
+    if re.fullmatch(r"[ !#-\[\]-~]{1,60}", name):
+        return f';\r\n filename="{name}"'
+    pieces = [""]
+    for code in (quote(character, safe="") for character in name):
+        if len(pieces[-1]) + len(code) > 50:
+            pieces.append("")
+        pieces[-1] += code
+    if len(pieces) == 1:
+        return f";\r\n filename*=utf-8''{pieces[0]}"
+    first = f";\r\n filename*0*=utf-8''{pieces[0]}"
+    return first + "".join(f";\r\n filename*{at}*={piece}" for at, piece in enumerate(pieces[1:], 1))
 
 
 def _lines(data: bytes) -> bytes:

@@ -114,7 +114,9 @@ class _Handler:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         if (answer := self._sink.on_data()) is not None:
             return answer
-        self._sink.handed.append(Handed(envelope.mail_from or "", list(envelope.rcpt_tos), envelope.original_content))
+        self._sink.handed.append(
+            Handed((envelope.mail_from or "").strip("<>"), list(envelope.rcpt_tos), envelope.original_content)
+        )
         return "250 2.0.0 queued"
 
 
@@ -128,7 +130,7 @@ def scripted(answers: dict[str, str | None], *, extensions: tuple[str, ...] = ()
     came: list[str] = []
     said = {
         "greeting": "220 ready",
-        "EHLO": "\r\n".join([*(f"250-{each}" for each in extensions), "250 HELP"]),
+        "EHLO": "\r\n".join([*(f"250-{each}" for each in ("here", *extensions)), "250 HELP"]),
         "MAIL": "250 ok",
         "RCPT": "250 ok",
         "DATA": "354 go on",
@@ -150,8 +152,8 @@ def scripted(answers: dict[str, str | None], *, extensions: tuple[str, ...] = ()
 
         going = say("greeting")
         while going and (line := lines.readline()):
-            word = line.split()[0].decode().upper()
-            came.append(line.decode().strip())
+            word = line.split(maxsplit=1)[0].decode("latin-1").upper()
+            came.append(f"{word} {line[len(word) :].decode('latin-1').strip()}".strip())
             going = say(word)
             if word == "DATA" and said["DATA"] and said["DATA"].startswith("354") and going:
                 if "text" in said:
