@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 from postroom.integration import Job
@@ -14,9 +15,16 @@ _CID_IMAGE = re.compile(r"!\[((?:[^\]\\]|\\.)*)\]\(cid:([^)\s]*)\)")
 """An image of the mail in Markdown made of its HTML: the destination is the percent-encoded Content-ID."""
 
 
-def title_of(job: Job, limit: int) -> str:
-    """The title as one line of at most `limit` characters; a longer one ends in an ellipsis."""
+def title_of(job: Job, limit: int, *, least: int = 0) -> str:
+    """The title as one line of at most `limit` characters; a longer one ends in an ellipsis.
+
+    Forums refuse titles of fewer than `least` characters, and those without a letter or digit: the day of the mail,
+    which tells nothing of its sender, is added to such a one.
+    """
     title = " ".join(job.content.title.split()) or NO_TITLE
+    if len(title) < least or (least and not any(each.isalnum() for each in title)):
+        day = datetime.fromtimestamp(job.message.received_at / 1000, UTC).date()
+        title = f"{title} (mail of {day.isoformat()})"
     return title if len(title) <= limit else title[: limit - 1].rstrip() + "…"
 
 
