@@ -132,7 +132,9 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
 
     def notes() -> Sequence[str]:
         count = len(troubles(config, standings()))
-        waits = [f"{count} destinations fail or are closed: their deliveries wait"] if count else []
+        waits = (
+            [f"destinations that fail again and again, or are closed: {count}; their deliveries wait"] if count else []
+        )
         return [*([watcher.note] if watcher.note else []), *waits]
 
     def figures() -> Sequence[health.Figure]:

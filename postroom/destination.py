@@ -88,10 +88,10 @@ class Destination:
         return min(waits)
 
     def rest(self, wish: float | None) -> None:
-        """It asks for fewer requests: nothing of it begins for as long as it wishes, and longer each time."""
+        """It asks for fewer requests: nothing of it begins for as long as it wishes, or else longer each time."""
         self._rests += 1
         own = min(_FIRST_REST * 2 ** min(self._rests - 1, 10), _LONGEST_REST) * random.uniform(0.8, 1.2)
-        self._rests_until = time.monotonic() + min(max(wish or 0.0, own), _LONGEST_WAIT)
+        self._rests_until = time.monotonic() + min(wish or own, _LONGEST_WAIT)
 
     def rested(self) -> None:
         """It took a request."""
