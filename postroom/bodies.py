@@ -29,8 +29,14 @@ def reply_markdown_of(message: Message) -> str:
     if not message.html:
         return escape_markdown(split_of(message).text)
     lines = html_lines(_bounded(message.html))
-    parts = label_lines([line.text for line in lines])
-    return joined_markdown([line for line, part in zip(lines, parts, strict=True) if part is Part.NEW])
+    parts = iter(label_lines([line.text for line in lines if line.text is not None]))
+    part, new = Part.NEW, []
+    for line in lines:
+        # An image without words belongs to the line above it.
+        part = part if line.text is None else next(parts)
+        if part is Part.NEW:
+            new.append(line)
+    return joined_markdown(new)
 
 
 def _bounded(text: str | None) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from urllib.parse import unquote
 
 from postroom.integration import Job
+from postroom.mail.images import place_images
 from postroom.mail.targets import Markup, escape
 
+__all__ = ["NO_TITLE", "compose", "names_of_attachments", "not_taken", "place_images", "title_of"]
+
 NO_TITLE = "(no subject)"
-_CID_IMAGE = re.compile(r"!\[((?:[^\]\\]|\\.)*)\]\(cid:([^)\s]*)\)")
-"""An image of the mail in Markdown made of its HTML: the destination is the percent-encoded Content-ID."""
 
 
 def title_of(job: Job, limit: int, *, least: int = 0) -> str:
@@ -78,16 +77,6 @@ def _cut(text: str, length: int) -> str:
         blank = max(head.rfind(" "), head.rfind("\n"))
         head = head[:blank] if blank > max(0, length - 2_000) else head
     return head.rstrip()
-
-
-def place_images(markdown: str, images: Mapping[str, str]) -> str:
-    """Markdown in which the mail's own images lead to where they lie at the destination."""
-
-    def place(found: re.Match[str]) -> str:
-        url = images.get(unquote(found[2]))
-        return f"![{found[1]}]({url})" if url is not None else found[1]
-
-    return _CID_IMAGE.sub(place, markdown) if "](cid:" in markdown else markdown
 
 
 def names_of_attachments(job: Job) -> list[str]:

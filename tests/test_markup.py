@@ -38,13 +38,18 @@ class Rendered(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags: set[str] = set()
         self.links: list[str] = []
+        self.images: list[tuple[str, str]] = []
+        """Those that the mail holds, with their words: nothing is fetched for them."""
         self.words = ""
         self.feed(source)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
         self.words += " "
+        if tag == "img" and re.fullmatch(r"cid:[\w%.~-]+", dict(attrs).get("src") or "", re.ASCII):
+            self.images.append((dict(attrs)["src"] or "", dict(attrs)["alt"] or ""))
+            return
+        self.tags.add(tag)
         for name, value in attrs:
             assert name in ("href", "start", "style", "title", "target", "rel", "dir", "colspan", "rowspan"), name
             if name == "href":
@@ -169,6 +174,12 @@ HTML = [
     ("<!-- comment -->words<!--[if mso]>x<![endif]-->", "words", "words"),
     ("&lt;script&gt;alert(1)&lt;/script&gt;", "<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
     ("<img src=x alt='a cat'>", "a cat", "a cat"),
+    ("a<img src='cid:c@t' alt='a [cat]'>b", "a a [cat] b", "a ![a \\[cat\\]](cid:c%40t) b"),
+    ("<p>one</p><p><img src=CID:x.png></p><p>two</p>", "one\n\ntwo", "one\n\n![](cid:x.png)\n\ntwo"),
+    ("<a href=http://x/><img src=cid:x alt=logo></a>", "logo <http://x/>", "[![logo](cid:x)](http://x/)"),
+    ("<a href=http://x/><img src=cid:x></a>", "", "![](cid:x)"),
+    ("<ul><li><img src=cid:x>a<li><img src=cid:y></ul>b", "- a\n\nb", "- ![](cid:x) a\n\n![](cid:y) b"),
+    ("<img src='cid:' alt=none>", "none", "none"),
     ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc", "a b  \nc"),
     ("<pre>a\n  b</pre>", "a\n  b", "a  \n&nbsp;&nbsp;b"),
     ("a &amp; b &eacute; &#x263a;", "a & b é ☺", "a &amp; b é ☺"),
@@ -190,6 +201,7 @@ TAGS = st.sampled_from(
     [
         "<p>", "</p>", "<b>", "</b>", "<i>", "<a href='javascript:x'>", "<a href=http://x/>", "</a>", "<ul>", "<li>", "</ul>", "<pre>",
         "</pre>", "<blockquote>", "</blockquote>", "<h1>", "</h1>", "<script>", "</script>", "<img alt='](javascript:x)' onerror=x>", "<!--",
+        "<img src='cid:a@b)](javascript:x)' alt='# [x](http://y) @jo'>", "<img src=cid:z>",
         "-->", "<br>", "<table>", "<td>", "<svg onload=x>", "<hr>", "&lt;script&gt;", "<style>", "</style>", "<ol>", "<", ">", "\n",
     ]
 )  # fmt: skip

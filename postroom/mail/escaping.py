@@ -73,9 +73,9 @@ def escape_inline(text: str) -> str:
 
 
 def escape_line_start(line: str) -> str:
-    """A line of Markdown in which nothing at its beginning makes a block or a command."""
+    """A line of Markdown in which nothing at its beginning makes a block or a command. An image may stand there."""
     found = _LINE_START.match(line)
-    if found is None:
+    if found is None or line.startswith("!["):
         return line
     if found[0].isdigit():
         return f"{found[0]}\\{line[found.end() :]}"

@@ -6,21 +6,14 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from postroom.mail.escaping import (
-    autolink,
-    escape_inline,
-    escape_line_start,
-    hard_breaks,
-    markdown_lines,
-    plain_lines,
-)
+from postroom.mail.escaping import escape_line_start, hard_breaks, markdown_lines, plain_lines
+from postroom.mail.html_inline import Piece, line_markdown, safe_url, same
 from postroom.mail.html_tokens import Token, tokens
+from postroom.mail.images import content_id_of
 
 _MOST_LEVELS = 10
 """Quotes and lists inside of each other; deeper ones are shown at this depth."""
-_LONGEST_URL = 2_000
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
-_UNSEEN = re.compile(r"[\x00-\x20\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
 # fmt: off
 _PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "ul", "ol", "dl", "figure", "fieldset", "hr"))
 """Elements with an empty line before and behind them."""
@@ -40,22 +33,16 @@ _VOID = frozenset(
 class Line(NamedTuple):
     """The same line twice. Both are empty between paragraphs."""
 
-    text: str
+    text: str | None
+    """None where the plain text has no such line: one with an image of the mail only, which has no words."""
     markdown: str
-
-
-class _Piece(NamedTuple):
-    text: str
-    mark: str
-    """Markdown's sign for its emphasis; empty for none."""
-    url: str
 
 
 def html_lines(source: str) -> list[Line]:
     """The words of an HTML body in lines: quotes behind `> `, items of lists behind `- ` or their number.
 
-    Nothing of the mail acts in the Markdown. Scripts, styles, comments, hidden elements and images are left out, of the
-    latter all but their alternative texts.
+    Nothing of the mail acts in the Markdown. Scripts, styles, comments and hidden elements are left out. Of images
+    stand the alternative texts; the Markdown has those that the mail itself holds (`postroom.mail.images`).
     """
     walk = _Walk()
     for token in tokens(source):
@@ -65,7 +52,7 @@ def html_lines(source: str) -> list[Line]:
 
 def joined_text(lines: Iterable[Line]) -> str:
     """The lines as plain text, without empty lines at the ends and with no more than one between two others."""
-    return "\n".join(_settled([line.text for line in lines]))
+    return "\n".join(_settled([line.text for line in lines if line.text is not None]))
 
 
 def joined_markdown(lines: Iterable[Line]) -> str:
@@ -100,7 +87,9 @@ class _Container:
 class _Walk:
     def __init__(self) -> None:
         self._lines: list[Line] = []
-        self._pieces: list[_Piece] = []
+        self._last_text: str | None = None
+        """The last line of the plain text."""
+        self._pieces: list[Piece] = []
         self._gap = False
         """White space is owed before the next word of this line."""
         self._blank = False
@@ -139,6 +128,8 @@ class _Walk:
         """All lines."""
         self._end_link()
         self._break()
+        if self._pieces:
+            self._append(None, line_markdown(self._pieces))
         return self._lines
 
     def _text(self, text: str) -> None:
@@ -149,7 +140,8 @@ class _Walk:
                 self._break(keep_empty=True)
                 *whole, last = others
                 self._flush_blank()
-                self._lines += map(Line, whole, markdown_lines(whole))
+                for each, markdown in zip(whole, markdown_lines(whole), strict=False):
+                    self._append(each, markdown)
                 self._add(last)
                 return
             for line in others:
@@ -165,9 +157,21 @@ class _Walk:
 
     def _add(self, text: str) -> None:
         if text:
-            self._pieces.append(_Piece(text, self._marks[-1] if self._marks else "", self._url))
+            self._pieces.append(Piece(text, self._marks[-1] if self._marks else "", self._url))
             if self._url:
                 self._link_words.append(text)
+
+    def _image(self, attributes: dict[str, str]) -> None:
+        words = _BLANKS.sub(" ", attributes.get("alt", "")[:500]).strip(" ")
+        content_id = content_id_of(attributes.get("src", ""))
+        if not content_id:
+            self._text(f" {words} ")
+            return
+        self._gap = self._gap or bool(self._pieces) or bool(self._preformatted)
+        self._pieces.append(Piece(f" {words}" if words and self._gap else words, "", self._url, image=content_id))
+        self._gap = bool(words) or (self._gap and len(self._pieces) > 1)
+        if self._url:
+            self._link_words.append(words)
 
     def _start(self, token: Token) -> None:
         name = token.name
@@ -177,9 +181,9 @@ class _Walk:
             self._marks.append(_MARKS[name])
         elif name == "a":
             self._end_link()
-            self._url = _safe_url(token.attributes().get("href", ""))
+            self._url = safe_url(token.attributes().get("href", ""))
         elif name == "img":
-            self._text(f" {token.attributes().get('alt', '')[:500]} ")
+            self._image(token.attributes())
         elif name in ("td", "th"):
             self._gap = bool(self._pieces)
         elif name == "blockquote":
@@ -263,108 +267,58 @@ class _Walk:
         url, words = self._url, _BLANKS.sub(" ", "".join(self._link_words)).strip()
         self._url, self._link_words = "", []
         bare = url.removeprefix("mailto:")
-        if url and words and not _same(words, url):
+        if url and words and not same(words, url):
             # In Markdown the words are the link. In plain text its address stands behind them.
-            self._pieces.append(_Piece(f" <{bare}>", "url", url))
+            self._pieces.append(Piece(f" <{bare}>", url=url, only_text=True))
 
     def _break(self, *, keep_empty: bool = False) -> None:
         """Ends the line at hand."""
         pieces, self._pieces, self._gap = self._pieces, [], False
         text = "".join(piece.text for piece in pieces)
         if text.strip():
-            self._emit(text.rstrip(), _markdown(pieces), heading=self._heading)
-        elif keep_empty:
-            self._blank_line()
+            # An image without words is none of the plain text, and so no word before this one.
+            text = text if pieces[0].text else text.lstrip(" ")
+            self._emit(text.rstrip(), line_markdown(pieces), heading=self._heading)
+        elif not any(piece.image for piece in pieces):
+            if keep_empty:
+                self._blank_line()
+        elif self._owes_mark():
+            # The mark of an item stands before its first words.
+            self._pieces = pieces
+        else:
+            self._emit("" if keep_empty else None, line_markdown(pieces))
 
-    def _emit(self, text: str, markdown: str, heading: int = 0) -> None:
+    def _emit(self, text: str | None, markdown: str, heading: int = 0) -> None:
         self._flush_blank()
         prefix = "".join([each.prefix() for each in self._containers])
+        if text == "":
+            text = None if self._last_text == prefix.rstrip() else prefix.rstrip()
+        elif text is not None:
+            text = prefix + text
         if not heading and markdown != "---":
             indent = len(markdown) - len(markdown.lstrip(" "))
             markdown = "&nbsp;" * min(indent, 40) + escape_line_start(markdown.lstrip(" "))
         elif heading:
             markdown = f"{'#' * heading} {markdown.strip()}"
-        self._lines.append(Line(prefix + text, prefix + markdown))
+        self._append(text, prefix + markdown)
+
+    def _append(self, text: str | None, markdown: str) -> None:
+        self._lines.append(Line(text, markdown))
+        self._last_text = self._last_text if text is None else text
 
     def _flush_blank(self) -> None:
         if self._blank and self._lines:
-            self._blank_line()
+            self._blank_line(shown=self._last_text is not None)
         self._blank = False
 
-    def _blank_line(self) -> None:
+    def _blank_line(self, *, shown: bool = True) -> None:
         # Only quotes show on an empty line; an item whose mark is still owed has no empty line before it.
-        if any(each.first != each.rest for each in self._containers):
+        if self._owes_mark():
             return
         prefix = "".join([each.rest for each in self._containers]).rstrip()
-        if not self._lines or self._lines[-1].text != prefix:
-            self._lines.append(Line(prefix, prefix))
+        text = prefix if shown and self._last_text != prefix else None
+        if text is not None or self._lines[-1].markdown != prefix:
+            self._append(text, prefix)
 
-
-def _markdown(pieces: list[_Piece]) -> str:
-    """A line's pieces: those alike are joined, so that emphasis and links stand around as many words as can be."""
-    made: list[str] = []
-    groups: list[list[_Piece]] = []
-    for piece in pieces:
-        if piece.mark == "url":
-            continue
-        if groups and groups[-1][0].mark == piece.mark and groups[-1][0].url == piece.url:
-            groups[-1].append(piece)
-        else:
-            groups.append([piece])
-    for position, group in enumerate(groups):
-        text = "".join(piece.text for piece in group)
-        words = text.strip(" ")
-        before, after = text[: len(text) - len(text.lstrip(" "))], text[len(text.rstrip(" ")) :]
-        following = groups[position + 1][0].text[:1] if position + 1 < len(groups) and not after else " "
-        opens = bool(before) or not made or made[-1][-1:] == " "
-        mark, url = group[0].mark, group[0].url
-        shown = _link(words, url) if url and words else escape_inline(words)
-        if mark and words and opens and words[0].isalnum() and words[-1].isalnum() and not following.isalnum():
-            # Elsewhere the signs would not be read as emphasis, but shown.
-            shown = f"{mark}{shown}{mark}" if following in " .,;:!?" else shown
-        made.append(f"{before}{shown}{after}")
-    return "".join(made).rstrip()
-
-
-def _link(words: str, url: str) -> str:
-    if _same(words, url):
-        return autolink(url) if url.startswith("http") else escape_inline(words)
-    if "://" in words or "www." in words.lower():
-        # Words that look like another address must not hide this one.
-        return f"{escape_inline(words)} {autolink(url)}" if url.startswith("http") else escape_inline(words)
-    return f"[{escape_inline(words)}]({_target(url)})"
-
-
-def _same(words: str, url: str) -> bool:
-    """Whether the words of a link are its address."""
-    bare = words.rstrip("/").lower()
-    address = url.rstrip("/").lower()
-    return bare in (
-        address,
-        address.removeprefix("https://"),
-        address.removeprefix("http://"),
-        address.removeprefix("mailto:"),
-    )
-
-
-_TARGET = re.compile(r"[\\()<>\"'`\[\]{}|^\s&]|(?<![A-Za-z0-9_])@|[^\x21-\x7e]")
-
-
-def _target(url: str) -> str:
-    return _TARGET.sub(
-        lambda found: "&amp;" if found[0] == "&" else "".join(f"%{b:02X}" for b in found[0].encode()), url
-    )
-
-
-def _safe_url(url: str) -> str:
-    """The URL where it is one to follow from a mail; else empty."""
-    bare = _UNSEEN.sub("", url)
-    scheme, colon, rest = bare.partition(":")
-    if (
-        not colon
-        or not rest.strip("/")
-        or len(bare) > _LONGEST_URL
-        or scheme.lower() not in ("http", "https", "mailto", "tel")
-    ):
-        return ""
-    return f"{scheme.lower()}:{rest}"
+    def _owes_mark(self) -> bool:
+        return any(each.first != each.rest for each in self._containers)
