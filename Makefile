@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.yaml
 
-.PHONY: run demo test bench lint lock schema clean
+.PHONY: run demo test bench lint lock schema docs clean
 
 run: $(VENV)/ready
 	@[ -e $(CONFIG) ] || $(BIN)/python app.py init --config $(CONFIG)
@@ -35,6 +35,10 @@ lock: $(VENV)/dev
 # What editors know of rule files and of config.yaml; a test tells when the files are stale.
 schema: $(VENV)/ready
 	@for what in rules config; do $(BIN)/python app.py schema $$what --no-config --output docs/schema/$$what.json; done
+
+# The tables of docs/integrations.md and the examples of config.example.yaml, from the code; a test tells when they are stale.
+docs: $(VENV)/ready
+	@$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -48,6 +48,7 @@ class File(Integration):
     summary = "Appends one line of JSON to a file below data_dir."
     guarantee = Guarantee.CONSISTENT_SEARCH
     makes_items = False
+    example = "kind: file\npath: delivered.jsonl\n"
     Options = FileOptions
     Fields = FileFields
 
