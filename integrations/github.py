@@ -315,7 +315,7 @@ def _limit(answer: Answer) -> float | None:
 
 def _message(answer: Answer) -> str:
     """GitHub's own sentences: {"message", "errors": [{"resource", "field", "code", "message"}]}."""
-    document = _document(answer)
+    document = answer.mapping
     said = [str(document["message"]).rstrip(".")] if document.get("message") else []
     errors = document.get("errors")
     for error in errors if isinstance(errors, list) else []:
@@ -330,22 +330,14 @@ def _message(answer: Answer) -> str:
     return "; ".join(said)[:400] or "no reason given"
 
 
-def _document(answer: Answer) -> dict[str, Any]:
-    try:
-        document = answer.json()
-    except DeliveryError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
 def _text(answer: Answer, name: str) -> str:
-    value = _document(answer).get(name)
+    value = answer.mapping.get(name)
     return value if isinstance(value, str) else ""
 
 
 def _rights(repository: str, answer: Answer) -> list[str]:
     """What a check tells of a repository."""
-    found = _document(answer)
+    found = answer.mapping
     permissions = found.get("permissions")
     rights = permissions if isinstance(permissions, dict) else {}
     if found.get("archived") is True:

@@ -107,6 +107,15 @@ class Answer:
             kind = "a longer answer than is read" if self.truncated else "no JSON"
             raise self.error(f"{self.host} answered {self.status} with {kind}", unknown=True) from None
 
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """The answer as a JSON object; empty where it is none: for errors, whose form nobody promises."""
+        try:
+            document = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
     def error(
         self,
         reason: str,
