@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from postroom.testing.faults import Faulty
 from postroom.testing.jobs import SECRET, attachment, build, deliver_in_the_end, job
 from postroom.testing.servers import CLOSE, Receiver, Reply, Request, closed_port, raw_server, read_request
 from postroom.testing.standin import Standin
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOSE",
     "SECRET",
+    "Faulty",
     "IntegrationContract",
     "Receiver",
     "Reply",

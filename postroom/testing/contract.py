@@ -14,8 +14,9 @@ from postroom.config import DestinationCommon
 from postroom.exchange import DeliveryError
 from postroom.fields import specs
 from postroom.integration import Guarantee, Integration, Job, Receipt
+from postroom.testing.faults import FAULTS, Faulty
 from postroom.testing.jobs import SECRET, attachment, deliver_in_the_end, job
-from postroom.testing.servers import CLOSE, Receiver, Reply, Request, closed_port, raw_server
+from postroom.testing.servers import CLOSE, Receiver, Reply, closed_port, raw_server
 from postroom.testing.standin import Standin
 
 FOR_ALL = frozenset(("title", "body", "footer", "attachments", "per_recipient", "reuse"))
@@ -23,7 +24,7 @@ FOR_ALL = frozenset(("title", "body", "footer", "attachments", "per_recipient", 
 TITLE = "The printer in the cellar is on fire"
 BODY = "It burns, and there is nobody here to put it out."
 SEARCHED = (Guarantee.CONSISTENT_SEARCH, Guarantee.LAGGING_SEARCH)
-FAULTS = {
+ANSWERS = {
     "400": (Reply(400), True, False),
     "401": (Reply(401), True, False),
     "403": (Reply(403), True, False),
@@ -115,9 +116,9 @@ class IntegrationContract:
         again = there.integration().deliver(job(item=Receipt(item.reference), state="closed"))
         assert again.reference == item.reference and there.made() == 1
 
-    @pytest.mark.parametrize("fault", FAULTS)
-    def test_faults_are_sorted(self, there: Standin, fault: str) -> None:
-        reply, permanent, unknown = FAULTS[fault]
+    @pytest.mark.parametrize("answer", ANSWERS)
+    def test_faults_are_sorted(self, there: Standin, answer: str) -> None:
+        reply, permanent, unknown = ANSWERS[answer]
         there.receiver.answer = reply
         error = failure(there.integration())
         assert (error.permanent, error.unknown) == (permanent, unknown)
@@ -167,20 +168,20 @@ class IntegrationContract:
         changing = [request for request in there.receiver.requests if there.mutates(request)]
         assert not changing and there.made() == 0
 
-    @pytest.mark.parametrize("fault", ["closed after", "failed after", "refused before"])
+    @pytest.mark.parametrize("fault", FAULTS)
     def test_a_fault_at_any_request(self, there: Standin, tmp_path: Path, fault: str) -> None:
         """A conversation, with a fault at each request that changes something: each thing is made, and made once."""
         guarantee = guarantee_of(there.integration())
-        expected, changing = self._conversation(tmp_path / "well", "", 0)
-        for at in range(1, changing + 1):
-            made, _ = self._conversation(tmp_path / f"at_{at}", fault, at)
+        expected, well = self._conversation(tmp_path / "well", "", 0)
+        for at in range(1, len(well.changing) + 1):
+            made, faulty = self._conversation(tmp_path / f"at_{at}", fault, at)
             if guarantee is Guarantee.NONE and fault != "refused before":
-                assert made["items"] >= expected["items"], f"{fault} at changing request {at}"
+                assert made["items"] >= expected["items"], str(faulty)
             else:
-                assert made == expected, f"{fault} at changing request {at}"
+                assert made == expected, str(faulty)
 
-    def _conversation(self, folder: Path, fault: str, at: int) -> tuple[dict[str, Any], int]:
-        """What two mails with attachments and a close make, and how many requests changed something."""
+    def _conversation(self, folder: Path, fault: str, at: int) -> tuple[dict[str, Any], Faulty]:
+        """What two mails with attachments and a close make, and what changed something for it."""
         folder.mkdir()
         with Receiver() as receiver:
             there = self.standin(folder, receiver)
@@ -194,7 +195,7 @@ class IntegrationContract:
                 deliver_in_the_end(integration, job(title=TITLE, body=BODY, item=opened, state="closed"))
             counts = {name: len(getattr(there, name)()) for name in ("texts", "comments")}
             made = {"items": there.made(), **counts, "attached": sorted(there.attached()), "state": there.state()}
-            return made, faulty.changing
+            return made, faulty
 
 
 ONLINE = (
@@ -205,28 +206,6 @@ ONLINE = (
     "test_a_fault_at_any_request",
 )
 """Tests of what speaks HTTP."""
-
-
-class Faulty:
-    """Makes a stand-in meet one fault: at its n-th request that changes something, counted from 1."""
-
-    def __init__(self, there: Standin, fault: str, at: int) -> None:
-        self.changing = 0
-        self._there, self._fault, self._at = there, fault, at
-        there.receiver.answer = self._answer
-
-    def _answer(self, request: Request) -> Reply | None:
-        there = self._there
-        hit = False
-        if there.mutates(request):
-            self.changing += 1
-            hit = self.changing == self._at
-        if hit and self._fault == "refused before":
-            return Reply(503)
-        reply: Reply | None = there.well(request) if callable(there.well) else there.well
-        if not hit:
-            return reply
-        return Reply(500) if self._fault == "failed after" else CLOSE
 
 
 def opens_items(integration: Integration) -> bool:
