@@ -63,4 +63,7 @@ class CutProxy:
             answer = b""
             while data := server.recv(65536):
                 answer += data
-        client.sendall(self.instead if self.cut(method, path) else answer.replace(b"Keep-Alive", b"close"))
+        status, _, rest = answer.replace(b"Keep-Alive", b"close").partition(b"\r\n")
+        # Not every server says so itself; the client must not send more on this connection.
+        told = b"\r\n".join([status, b"Connection: close", rest])
+        client.sendall(self.instead if self.cut(method, path) else told)
