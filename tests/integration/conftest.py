@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration import misago_server, rt_server
+from tests.integration.misago_server import MisagoServer
 from tests.integration.redmine_server import RedmineServer, absent
+from tests.integration.rt_server import RtServer
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +28,42 @@ def redmine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedmineServer]
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def misago(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MisagoServer]:
+    """A real Misago. Without one tests fail where CI=true, and are skipped elsewhere."""
+    reason = misago_server.absent()
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    if reason:
+        pytest.skip(reason)
+    server = MisagoServer.start(tmp_path_factory.mktemp("misago"))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def rt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtServer]:
+    """A real Request Tracker. Without one tests fail where CI=true, and are skipped elsewhere."""
+    reason = rt_server.absent()
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    if reason:
+        pytest.skip(reason)
+    server = RtServer.start(tmp_path_factory.mktemp("rt"))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says loudly what was not run."""
     reports = terminalreporter.stats.get("skipped", [])
-    skipped = [report for report in reports if "real Redmine absent" in str(report.longrepr)]
-    if skipped:
-        terminalreporter.section("real Redmine absent", red=True)
-        terminalreporter.line(f"real Redmine absent: {len(skipped)} tests not run; .ci/redmine.sh install", red=True)
+    for name, script in (("Redmine", "redmine"), ("Misago", "misago"), ("Request Tracker", "rt")):
+        skipped = [report for report in reports if f"real {name} absent" in str(report.longrepr)]
+        if skipped:
+            told = f"real {name} absent: {len(skipped)} tests not run; .ci/{script}.sh install"
+            terminalreporter.section(f"real {name} absent", red=True)
+            terminalreporter.line(told, red=True)
