@@ -14,6 +14,8 @@ from postroom.composition import compose, place_images, title_of
 from postroom.mail.images import content_id_of, image_markdown
 from postroom.mail.markup import html_to_markdown
 from postroom.mail.targets import Markup
+from postroom.rules.template_names import MarkdownText
+from postroom.rules.templates import Template
 from tests.kinds import job
 
 READER = MarkdownIt("commonmark", {"html": False})
@@ -86,3 +88,12 @@ def test_text_of_a_mail_is_no_image() -> None:
 def test_many_images_are_placed_in_time() -> None:
     markdown = "![" * 50_000 + "](cid:x)" + "![x](cid:y)" * 20_000
     assert place_images(markdown, {"y": "z"}).count("](z)") == 20_000
+
+
+@pytest.mark.parametrize("source", ["{{ markdown }}", "It says: {{ markdown }}"])
+def test_a_plain_destination_gets_words_instead_of_images(source: str) -> None:
+    names = {
+        "markdown": MarkdownText(html_to_markdown("<p>See <img src=cid:x alt='the *graph*'></p>"), "See the graph")
+    }
+    assert Template(source).render(names, Markup.PLAIN).endswith("See the \\*graph\\*")
+    assert Template(source).render(names, Markup.MARKDOWN).endswith("See ![the \\*graph\\*](cid:x)")

@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as JINJA_TESTS
 from jinja2.utils import pass_context
 
+from postroom.mail.images import place_images
 from postroom.mail.targets import Markup, escape
 from postroom.rules.template_names import ATTRIBUTES, LOOP, Lazy, MarkdownText
 
@@ -49,7 +50,10 @@ def as_text(value: object) -> str:
 def as_markup(markup: Markup, value: object) -> str:
     """How a value prints in a text of the given markup: nothing of a mail acts there."""
     if isinstance(value, MarkdownText):
-        return str(value) if markup in (Markup.MARKDOWN, Markup.PLAIN) else escape(markup, value.plain)
+        if markup is Markup.PLAIN:
+            # Who shows no markup has no use for images of the mail either: their words stand.
+            return place_images(str(value), {})
+        return str(value) if markup is Markup.MARKDOWN else escape(markup, value.plain)
     return escape(markup, as_text(value))
 
 

@@ -26,7 +26,7 @@ from postroom.rules.sandbox import (
     settled,
 )
 from postroom.rules.template_check import Checker
-from postroom.rules.template_names import Shape
+from postroom.rules.template_names import MarkdownText, Shape
 
 
 class FillError(Exception):
@@ -51,7 +51,8 @@ class Template:
             program = _compile(self.source)
             if isinstance(program, TemplateExpression):
                 value = settled(program(context))
-                return value if markup is Markup.PLAIN else as_markup(markup, value)
+                keep = markup is Markup.PLAIN and not isinstance(value, MarkdownText)
+                return value if keep else as_markup(markup, value)
             return _text(program, context)
         except TemplateError as error:
             raise FillError(error.message or "the template failed") from error
