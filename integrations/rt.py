@@ -25,7 +25,7 @@ from postroom.integration import DeliveryError, Form, Guarantee, Http, Integrati
 from postroom.multipart import File
 
 _SUBJECT = 200
-"""What RT's databases keep of a subject, in characters."""
+"""What RT keeps of a subject, in bytes of UTF-8."""
 _LINK = 240
 """What they keep of the target of a link."""
 _KEEP_NAMES = 600.0
@@ -136,8 +136,9 @@ queue: General
         self._require_user(fields.get("assignee"))
 
         def document(notes: Sequence[str]) -> dict[str, Any]:
-            text = compose(job, Markup.PLAIN, title_limit=_SUBJECT, notes=notes, marker="")
-            return ticket_body(queue, title_of(job, _SUBJECT), text, fields, link_of(job))
+            limit = subject_limit(job)
+            text = compose(job, Markup.PLAIN, title_limit=limit, notes=notes, marker="")
+            return ticket_body(queue, title_of(job, limit), text, fields, link_of(job))
 
         answer = self._send("/ticket", job, document, expect=(201, 400, 403))
         if answer.status != 201:
@@ -297,6 +298,14 @@ def ticket_body(queue: str, subject: str, text: str, fields: dict[str, Any], lin
 def message_body(text: str) -> dict[str, Any]:
     """The document of `POST /ticket/{id}/comment` and `/correspond`."""
     return {"Content": text, "ContentType": "text/plain"}
+
+
+def subject_limit(job: Job) -> int:
+    """How many characters of the title RT keeps."""
+    limit = _SUBJECT
+    while len(title_of(job, limit).encode("utf-8", "replace")) > _SUBJECT:
+        limit -= 1
+    return limit
 
 
 def link_of(job: Job) -> str:

@@ -1,0 +1,93 @@
+"""A real Request Tracker for tests: a fresh one, started once a session by `.ci/rt.sh`, on a port of its own."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.servers import closed_port
+
+SCRIPT = Path(__file__).parent.parent.parent / ".ci/rt.sh"
+
+
+def absent() -> str | None:
+    """Why there is no Request Tracker to start; None where there is one."""
+    if subprocess.run([SCRIPT, "present"], check=False).returncode == 0:
+        return None
+    return "real Request Tracker absent: its tests are not run; .ci/rt.sh install"
+
+
+def _script(command: str, environment: dict[str, str]) -> None:
+    # Its output goes to a file: the server would keep a pipe open.
+    log = Path(environment["RUN"]) / "script.log"
+    with log.open("w") as output:
+        done = subprocess.run([SCRIPT, command], env=environment, check=False, stdout=output, stderr=output, timeout=90)
+    if done.returncode:
+        raise RuntimeError(f"{SCRIPT} {command} failed: {log.read_text()[-3000:]}")
+
+
+@dataclass(frozen=True)
+class RtServer:
+    """Where it is, and the token of the user `postroom`. The queue is `General`."""
+
+    url: str
+    token: str = field(repr=False)
+    admin_token: str = field(repr=False)
+    environment: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def start(cls, run: Path) -> RtServer:
+        """Starts one with its files in the folder `run`. Several may run at once."""
+        port = closed_port()
+        environment = {**os.environ, "PORT": str(port), "RUN": str(run)}
+        run.mkdir(parents=True, exist_ok=True)
+        _script("start", environment)
+        tokens = ((run / name).read_text() for name in ("token", "admin-token"))
+        return cls(f"http://127.0.0.1:{port}", *tokens, environment)
+
+    def stop(self) -> None:
+        _script("stop", self.environment)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """One call of the administrator's, and its document."""
+        headers = {"Authorization": f"token {self.admin_token}"}
+        answer = requests.request(method, f"{self.url}/REST/2.0{path}", headers=headers, timeout=30, **options)
+        answer.raise_for_status()
+        return answer.json()
+
+    def ticket(self, number: str | None) -> dict[str, Any]:
+        return dict(self.call("GET", f"/ticket/{number}"))
+
+    def messages(self, number: str | None) -> list[dict[str, Any]]:
+        """What people said on a ticket, its opening first: `type`, `text`, and `files` by name."""
+        found = []
+        history = self.call("GET", f"/ticket/{number}/history", params={"fields": "Type", "per_page": 100})["items"]
+        for row in history:
+            if row["Type"] not in ("Create", "Comment", "Correspond"):
+                continue
+            said: dict[str, Any] = {"type": row["Type"], "text": "", "files": {}}
+            for link in self.call("GET", f"/transaction/{row['id']}")["_hyperlinks"]:
+                if link["ref"] != "attachment":
+                    continue
+                part = self.call("GET", "/attachment/" + link["_url"].rpartition("/")[2])
+                content = base64.b64decode(part.get("Content") or "")
+                if part.get("Filename"):
+                    said["files"][part["Filename"]] = (part["ContentType"], content)
+                elif part["ContentType"] == "text/plain":
+                    said["text"] = content.decode()
+            found.append(said)
+        return found
+
+    def count(self, subject: str) -> int:
+        """How many tickets have a subject."""
+        return int(self.call("GET", "/tickets", params={"query": f"Subject = '{subject}'"})["total"])
