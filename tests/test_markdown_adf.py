@@ -175,7 +175,7 @@ def test_a_document() -> None:
         "attrs": {"language": "py"},
         "content": [{"type": "text", "text": 'print("<1>")'}],
     }
-    assert adf.words(bullets["content"][1]).strip() == "x"
+    assert adf.words(bullets["content"][1]).strip() == "[x](javascript:alert)"
     assert numbers["attrs"] == {"order": 7} and rule == {"type": "rule"}
     assert [each["type"] for each in table["content"][0]["content"]] == ["tableHeader", "tableHeader"]
     assert adf.words(table["content"][1]).split() == ["x", "<b>"]

@@ -26,12 +26,14 @@ _FORCED_BREAK = r" \\ "
 _SIGNS = {"strong": ("*", "*"), "em": ("_", "_"), "strike": ("-", "-"), "code": ("{{", "}}")}
 _REFERENCES = str.maketrans({char: f"&#{ord(char)};" for char in "\\[]{}|"})
 _ENTITY = re.compile(r"&(?=#?\w{1,40};)")
-# Signs between two letters make no markup, but a hyphen before a number may make the key of an issue.
-_SIGN = re.compile(r"[()]|(?<=\?)\?|\?(?=\?)|(?<![^\W_])[*_+^~@%#!-]|[*_+^~@%#!-](?![^\W_])|-(?=\d)")
+# Signs between two letters or digits make no markup.
+_SIGN = re.compile(r"[()]|(?<=\?)\?|\?(?=\?)|(?<![^\W_])[*_+^~@%#!-]|[*_+^~@%#!-](?![^\W_])")
+_KEY = re.compile(r"\b([A-Z][A-Z0-9_]+)-(?=\d)")
+"""The key of an issue, which becomes a link."""
 _COLON = re.compile(r"(?<=[A-Za-z]):(?!\s)|:(?=[A-Za-z])|:(?=//)")
 """What would be a scheme of an address, or a face."""
 _ALL = re.compile(r"[\\\[\]{}|()*_+^~@%#!?:&-]")
-_BLOCK_START = re.compile(r"^(\s*(?:h[1-6]|bq))\.")
+_BLOCK_START = re.compile(r"^(\s*(?:h[1-6]|bq))\.", re.MULTILINE)
 _IN_URL = re.compile(r"[^\x21-\x7e]|[\[\]{}|\\^\"'<>!*]")
 _FILE_SIGNS = re.compile(r"[!|\r\n^{}\[\]]")
 _CLOSES = re.compile(r"\{(?=noformat)", re.IGNORECASE)
@@ -43,8 +45,8 @@ def escape(text: str) -> str:
     # Signs first: references have signs of their own.
     parts = re.split(r"([\\\[\]{}|]+)", shown)
     parts[1::2] = [part.translate(_REFERENCES) for part in parts[1::2]]
-    parts[::2] = [_COLON.sub("&#58;", _SIGN.sub(r"\\\g<0>", part)) for part in parts[::2]]
-    return "".join(parts)
+    parts[::2] = [_KEY.sub(r"\1\-", _COLON.sub("&#58;", _SIGN.sub(r"\\\g<0>", part))) for part in parts[::2]]
+    return _BLOCK_START.sub(r"\1&#46;", "".join(parts))
 
 
 def convert(markdown: str, *, images: Mapping[str, str] | None = None, limit: int | None = None) -> str:
