@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -64,13 +65,6 @@ def picture(name: str = "flame ü.png", content_id: str = "") -> JobAttachment:
     return JobAttachment(msgspec.structs.replace(made.info, content_id=content_id, inline=True), made.chunks)
 
 
-def closed(delivery: Any, state: str = "closed") -> Any:
-    return type(delivery)(
-        **{name: getattr(delivery, name) for name in delivery.__dataclass_fields__ if name != "content"},
-        content=msgspec.structs.replace(delivery.content, state=state),
-    )
-
-
 def test_starts_a_thread_with_attachments(misago: MisagoServer, forum: Integration) -> None:
     content = bytes(range(256)) * 3000
     delivery = job(attachment("log ü.txt", content), attachment("scan.pdf", b"%PDF-1.4", "application/octet-stream"))
@@ -108,12 +102,12 @@ def test_later_mail_becomes_a_reply(misago: MisagoServer, forum: Integration) ->
 
 
 def test_closes_and_opens(misago: MisagoServer, forum: Integration) -> None:
-    item = forum.deliver(closed(job()))
+    item = forum.deliver(job(state="closed"))
     assert misago.thread(number(item))["is_closed"]
-    forum.deliver(closed(job(item=item), "open"))
+    forum.deliver(job(item=item, state="open"))
     assert not misago.thread(number(item))["is_closed"]
-    forum.deliver(closed(job(item=item)))
-    forum.deliver(closed(job(item=item)))
+    forum.deliver(job(item=item, state="closed"))
+    forum.deliver(job(item=item, state="closed"))
     thread = misago.thread(number(item))
     assert thread["is_closed"] and len(thread["posts"]) == 4
 
@@ -244,7 +238,7 @@ def test_flood_control_is_no_refusal(misago: MisagoServer, tmp_path: Path) -> No
 
 
 def test_a_closed_thread_takes_no_reply_of_a_member(misago: MisagoServer, forum: Integration, tmp_path: Path) -> None:
-    item = forum.deliver(closed(job()))
+    item = forum.deliver(job(state="closed"))
     error = failure(destination(misago, tmp_path, "postroom"), item=item)
     assert error.item_gone and not error.permanent and "closed threads" in error.reason
 
@@ -253,7 +247,7 @@ def test_a_member_may_not_close(misago: MisagoServer, forum: Integration, tmp_pa
     item = forum.deliver(job())
     steps = {"comment": number(item)}
     with pytest.raises(DeliveryError, match="permission to close this thread") as caught:
-        destination(misago, tmp_path, "postroom").deliver(closed(job(item=item, steps=steps)))
+        destination(misago, tmp_path, "postroom").deliver(job(item=item, steps=steps, state="closed"))
     assert caught.value.permanent
 
 
@@ -307,5 +301,7 @@ def test_nothing_of_a_mail_acts_on_misagos_page(misago: MisagoServer, forum: Int
     links = set(re.findall(r'href="([^"]*)"', post["content"]))
     assert all(link.startswith("http://x.example/") for link in links), "plain web addresses are the only links"
     words = html.unescape(re.sub(r"<[^>]*>", "", post["content"]))
-    # Misago shows addresses without their scheme.
-    assert "".join(words.replace("\u200b", "").split()).startswith("".join(text.replace("http://", "").split()))
+    # Misago shows addresses without their scheme, and with percent codes.
+    said = "".join(unquote(words).replace("\u200b", "").split())
+    meant = "".join(text.replace("http://", "").split())
+    assert said[: len(meant)] == meant
