@@ -152,7 +152,8 @@ class IntegrationContract:
     def test_no_secret_is_shown(self, there: Standin, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         integration = there.integration()
-        there.receiver.answer = lambda request: Reply(400, repr(request.headers).encode())
+        # Where an account signs in, its password stands in the body.
+        there.receiver.answer = lambda request: Reply(400, repr((request.body[:100], request.headers)).encode())
         error = failure(integration)
         assert "***" in error.answer
         shown = [error.reason, error.answer, str(error), repr(error)]
