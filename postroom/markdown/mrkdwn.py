@@ -19,7 +19,7 @@ from postroom.markdown.text import same
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SIGNS = {"strong": ("*", "*"), "em": ("_", "_"), "strike": ("~", "~"), "code": ("`", "`")}
 _BREAK = "\u200b"
-_OPENS = re.compile(r"(?<![^\W_])[*_~`](?=[^\s*_~`])")
+_OPENS = re.compile(r"(?<![^\W_])[*_~`](?=[^\s*_~`\u200b])")
 _FENCE = re.compile(r"`(?=`)")
 _IN_URL = re.compile(r"[<>|\s]")
 
