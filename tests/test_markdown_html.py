@@ -90,7 +90,7 @@ def test_a_browser_sees_the_same() -> None:
     """A parser that mends HTML as browsers do has nothing to mend."""
     shown = html.convert(DOCUMENT, images={"a@b": "https://example.com/x.png"})
     cleaned = nh3.clean(shown, tags=set(html.TAGS), attributes=ATTRIBUTES, link_rel=None)
-    assert cleaned.replace("&quot;", '"').replace(">\n<", "><") == shown.replace(">\n<", "><")
+    assert cleaned.replace(">\n<", "><") == shown.replace(">\n<", "><")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_browser_sees_the_same() -> None:
     [
         ("a **b** *c* ~~d~~ `<e>`", "<p>a <strong>b</strong> <em>c</em> <del>d</del> <code>&lt;e&gt;</code></p>"),
         ("<b onclick=x>a</b>", "<p>&lt;b onclick=x&gt;a&lt;/b&gt;</p>"),
-        ('[a"](http://x.example/"\'>&)', '<p><a href="http://x.example/%22\'%3E&amp;">a"</a></p>'),
+        ('[a"](http://x.example/"\'>&)', '<p><a href="http://x.example/%22&#x27;%3E&amp;">a"</a></p>'),
         ("[a](javascript:x) [b](tel:1)", "<p>[a](javascript:x) b</p>"),
         ("- a\n- b", "<ul>\n<li>a</li>\n<li>b</li>\n</ul>"),
         ("2. a\n\n3. b", '<ol start="2">\n<li><p>a</p></li>\n<li><p>b</p></li>\n</ol>'),

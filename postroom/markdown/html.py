@@ -37,7 +37,7 @@ def _block(node: Node, images: Mapping[str, str]) -> str:
     if node.kind == "heading":
         return f"<h{node.level}>{_line(node.children, images)}</h{node.level}>"
     if node.kind == "code_block":
-        return f"<pre><code>{escape(node.text)}\n</code></pre>"
+        return f"<pre><code>{escape(node.text, quote=False)}\n</code></pre>"
     if node.kind == "rule":
         return "<hr>"
     if node.kind == "table":
