@@ -1,13 +1,15 @@
-"""Kind `webhook`: sends the mail as JSON to a URL, signed as Standard Webhooks says.
+"""Kind `webhook`: sends the mail to a URL, by default as JSON, signed as Standard Webhooks says.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. The receiver finds
 
 - `webhook-id`: the idempotency key, the same over all attempts of a delivery: what it has seen, it ignores;
 - `webhook-timestamp`: seconds since 1970, of this attempt;
-- `webhook-signature`, with a secret: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. While keys rotate
-  there are several, blank-separated: one for each secret.
+- `webhook-signature`, with a secret: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, the body byte for
+  byte as it is sent. While keys rotate there are several, blank-separated: one for each secret.
 
-Any 2xx is success. The body is the field `data` where the rule gives it, else the document of `default_document`.
+The body is what the rule says by one of `data` (JSON), `form` and `raw`, else the document of `default_document`. Any
+2xx is success, where `success` does not say otherwise. 410 says that the receiver wants no more: it closes the
+destination. There is no GET and no DELETE: these carry no body, and so nothing of the mail.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import msgspec
+from requests.structures import CaseInsensitiveDict
 
 from postroom.bodies import split_of
 from postroom.fields import Bytes, Json, Secret, Url
@@ -32,6 +36,9 @@ from postroom.integration import DeliveryError, Guarantee, Http, Integration, Jo
 from postroom.message import Address
 
 _OURS = ("host", "content-length", "transfer-encoding", "connection")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\x20-\x7e\x80-\xff]*")
+"""What a header may hold (RFC 9110, 5.5), as its bytes in Latin-1."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,10 @@ class WebhookOptions:
     )
     method: Literal["POST", "PUT", "PATCH"] = setting("HTTP method", default="POST")
     headers: dict[str, Secret] = setting("headers to add, such as Authorization", default_factory=dict)
+    content_type: str = setting("type of a body that the rule gives as `raw`", default="text/plain; charset=utf-8")
+    success: list[int] = setting(
+        "statuses that count as success, such as 200, 201, 409; by default any 2xx", default_factory=list
+    )
     attachments: Literal["none", "inline"] = setting(
         "inline: the chosen attachments stand in the default document, as base64", default="none"
     )
@@ -53,14 +64,24 @@ class WebhookOptions:
 @dataclass(frozen=True)
 class WebhookFields:
     data: Json | None = setting("the JSON document to send instead of the default one", default=None)
+    form: dict[str, str] | None = setting(
+        "texts to send as a form (application/x-www-form-urlencoded) instead of JSON", default=None
+    )
+    raw: str | None = setting("a text to send as it is, as the destination's `content_type`", default=None)
+    headers: dict[str, str] | None = setting("further headers; those of the destination come first", default=None)
 
 
 class Webhook(Integration):
-    """Sends JSON. The secrets and the values of `headers` are never shown."""
+    """Sends a request a mail. The secrets and the values of `headers` are never shown."""
 
     kind = "webhook"
-    summary = "Sends the mail as a JSON document to a URL, signed by Standard Webhooks."
+    summary = "Sends the mail to a URL, as JSON, a form or a text, signed by Standard Webhooks."
     guarantee = Guarantee.NATIVE_KEY
+    example = """\
+kind: webhook
+url: https://ops.example.com/hook
+secret: "${OPS_WEBHOOK_SECRET}"
+"""
     makes_items = False
     Options = WebhookOptions
     Fields = WebhookFields
@@ -69,27 +90,49 @@ class Webhook(Integration):
         super().__init__(name, options, http=http, data_dir=data_dir)
         self._keys = [_key(secret) for secret in options.secret]
         for header, value in options.headers.items():
-            if (
-                header.lower() in _OURS
-                or header.lower().startswith("webhook-")
-                or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header)
-            ):
-                raise ValueError(f"headers: '{header}' cannot be set")
-            if not re.fullmatch(r"[\x20-\x7e\x80-\xff]*", value) or value != value.strip():
-                raise ValueError(f"headers: the value of '{header}' holds what no header may hold")
-        self._headers = {"Content-Type": "application/json", **options.headers}
+            if fault := _header_fault(header, value):
+                raise ValueError(f"headers: {fault}")
+        if fault := _header_fault("Content-Type", options.content_type):
+            raise ValueError(f"content_type: {fault}")
+        for status in options.success:
+            if not 200 <= status <= 599:
+                raise ValueError(f"success: {status} is no status that ends a request")
 
     def deliver(self, job: Job) -> Receipt:
         options: WebhookOptions = self.options
-        data = job.content.fields.get("data")
-        document = default_document(job, self._inlined(job)) if data is None else data
+        body, content_type = self._body(job)
+        headers: CaseInsensitiveDict[str] = CaseInsensitiveDict({"Content-Type": content_type})
+        headers.update(_rule_headers(job.content.fields.get("headers") or {}))
+        headers.update(options.headers)
+        headers.update(signed_headers(self._keys, job.key, int(time.time()), body))
+        answer = self.http.request(
+            options.method, options.url, data=body, headers=headers, expect={*range(200, 300), *options.success, 410}
+        )
+        if answer.status in (options.success or range(200, 300)):
+            return Receipt()
+        if answer.status == 410:
+            error = answer.error(f"{answer.host} answered 410: it wants nothing more", permanent=True)
+            error.closed = True
+            raise error
+        raise answer.error(f"{answer.host} answered {answer.status}, which `success` does not name", unknown=True)
+
+    def _body(self, job: Job) -> tuple[bytes, str]:
+        """What is sent, and its type."""
+        fields = job.content.fields
+        given = {name: fields[name] for name in ("data", "form", "raw") if fields.get(name) is not None}
+        if "raw" in fields:
+            given["raw"] = fields["raw"] or ""  # What came out empty is an empty body.
+        if len(given) > 1:
+            raise DeliveryError(f"the rule gives {' and '.join(given)}, of which one can be sent", permanent=True)
+        if "form" in given:
+            return urlencode(given["form"]).encode(), "application/x-www-form-urlencoded"
+        if "raw" in given:
+            return given["raw"].encode(), self.options.content_type
+        document = given["data"] if given else default_document(job, self._inlined(job))
         try:
-            body = msgspec.json.encode(document)
+            return msgspec.json.encode(document), "application/json"
         except (TypeError, ValueError) as error:
             raise DeliveryError(f"data cannot be written as JSON: {error}", permanent=True) from None
-        headers = self._headers | signed_headers(self._keys, job.key, int(time.time()), body)
-        self.http.request(options.method, options.url, data=body, headers=headers)
-        return Receipt()
 
     def _inlined(self, job: Job) -> list[tuple[JobAttachment, bool]]:
         """The chosen attachments, each with whether its content goes along."""
@@ -101,6 +144,25 @@ class Webhook(Integration):
             left -= attachment.info.size if fits else 0
             chosen.append((attachment, fits))
         return chosen
+
+
+def _header_fault(name: str, value: str) -> str:
+    """Why a header cannot be sent; empty where it can."""
+    if name.lower() in _OURS or name.lower().startswith("webhook-") or not _NAME.fullmatch(name):
+        return f"'{name}' cannot be set"
+    if not _VALUE.fullmatch(value) or value != value.strip(" "):
+        return f"the value of '{name}' holds what no header may hold"
+    return ""
+
+
+def _rule_headers(headers: dict[str, str]) -> dict[str, str]:
+    """A rule's headers as they are sent: in UTF-8. A line break of a mail never gets into one."""
+    made = {}
+    for name, value in headers.items():
+        made[name] = value.strip().encode().decode("latin-1")
+        if fault := _header_fault(name, made[name]):
+            raise DeliveryError(f"headers: {fault}", permanent=True)
+    return made
 
 
 def signed_headers(keys: list[bytes], key: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -126,7 +188,7 @@ def _key(secret: str) -> bytes:
 
 
 def default_document(job: Job, attachments: list[tuple[JobAttachment, bool]]) -> dict[str, Any]:
-    """The document that is sent where the rule gives no `data`. docs/integrations.md describes it."""
+    """The document that is sent where the rule gives no `data`. docs/integrations/webhook.md describes it."""
     message = job.message
     chosen = {id(attachment.info): (attachment, fits) for attachment, fits in attachments}
     listed = []
