@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from postroom.integration import Job
-from postroom.mail.images import place_images
+from postroom.mail.images import place_images, place_textile_images
 from postroom.mail.targets import Markup, escape
 
 __all__ = ["NO_TITLE", "compose", "names_of_attachments", "not_taken", "place_images", "title_of"]
@@ -53,6 +53,8 @@ def compose(
     body = job.content.body
     if markup is Markup.MARKDOWN:
         body = place_images(body, images or {})
+    elif markup is Markup.TEXTILE:
+        body = place_textile_images(body, images or {})
     after = [*(escape(markup, note) for note in notes), job.content.footer]
     end = job.marker if marker is None else marker
     text = _joined([*before, body, *after, end])

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from postroom.composition import compose, place_images, title_of
-from postroom.mail.images import content_id_of, image_markdown
+from postroom.mail.images import content_id_of, image_markdown, place_textile_images
 from postroom.mail.markup import html_to_markdown
-from postroom.mail.targets import Markup
-from postroom.rules.template_names import MarkdownText
+from postroom.mail.targets import Markup, escape
+from postroom.rawmail import message_of
+from postroom.rules.template_names import Lazy, MarkdownText, values_of
 from postroom.rules.templates import Template
 from tests.kinds import job
 
@@ -97,3 +98,37 @@ def test_a_plain_destination_gets_words_instead_of_images(source: str) -> None:
     }
     assert Template(source).render(names, Markup.PLAIN).endswith("See the \\*graph\\*")
     assert Template(source).render(names, Markup.MARKDOWN).endswith("See ![the \\*graph\\*](cid:x)")
+
+
+PICTURED = "<p>See <b>1</b></p><p><img src='cid:a@b' alt='graph'> below</p><blockquote>old <img src=cid:c></blockquote>"
+
+
+def test_textile_has_images_below_their_lines() -> None:
+    message = message_of(mail(PICTURED), ingress="mime")[0]
+    names = values_of(message, message_url="", reply_address="", rule="r", extracted={})
+    names = {name: value.make() if isinstance(value, Lazy) else value for name, value in names.items()}
+    textile = Template("{{ markdown }}").render(names, Markup.TEXTILE)
+    assert textile == "See 1\n\ngraph below\n!cid:a%40b!\n\n&#62; old\n!cid:c!"
+    body = compose(job(body=textile), Markup.TEXTILE, images={"a@b": "my%20graph.png"}, marker="")
+    assert body.startswith("See 1\n\ngraph below\n!my%20graph.png!\n\n&#62; old\n")
+    assert "cid:" not in body
+
+
+def test_textile_without_images_is_the_plain_text() -> None:
+    message = message_of(mail("<p>of the HTML</p>", b"of the text"), ingress="mime")[0]
+    names = values_of(message, message_url="", reply_address="", rule="r", extracted={})
+    for name in ("markdown", "reply_markdown"):
+        assert Template(f"{{{{ {name} }}}}").render({name: names[name]}, Markup.TEXTILE).strip() == "of the text"
+
+
+@given(WORDS)
+def test_words_make_no_image_in_textile(words: str) -> None:
+    words = words.encode("utf-8", "ignore").decode()
+    textile = escape(Markup.TEXTILE, f"!cid:x! {words}")
+    assert place_textile_images(textile, {"x": "y.png"}) == textile
+
+
+def mail(source: str, text: bytes = b"words") -> bytes:
+    head = b'Subject: s\nFrom: jo@x.example\nMIME-Version: 1.0\nContent-Type: multipart/alternative; boundary="b"\n\n'
+    parts = [b"--b\nContent-Type: text/plain\n\n" + text, b"--b\nContent-Type: text/html\n\n" + source.encode()]
+    return head + b"\n".join([*parts, b"--b--\n"])

@@ -53,7 +53,9 @@ def as_markup(markup: Markup, value: object) -> str:
         if markup is Markup.PLAIN:
             # Who shows no markup has no use for images of the mail either: their words stand.
             return place_images(str(value), {})
-        return str(value) if markup is Markup.MARKDOWN else escape(markup, value.plain)
+        if markup is Markup.MARKDOWN:
+            return str(value)
+        return value.textile or escape(markup, value.plain)
     return escape(markup, as_text(value))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from postroom import bodies
+from postroom.mail.images import images_in
 from postroom.mail.subjects import base_subject
 from postroom.message import Address, Attachment, Message
 
@@ -171,14 +173,19 @@ class AddressText(str):
 
 
 class MarkdownText(str):
-    """Markdown in which the mail's own text is escaped already. `plain` is the same without markup."""
+    """Markdown in which the mail's own text is escaped already. `plain` is the same without markup.
 
-    __slots__ = ("plain",)
+    `textile`: the same as Textile where images of the mail stand in it; else empty.
+    """
+
+    __slots__ = ("plain", "textile")
     plain: str
+    textile: str
 
-    def __new__(cls, markdown: str, plain: str) -> MarkdownText:
+    def __new__(cls, markdown: str, plain: str, textile: Callable[[], str] | None = None) -> MarkdownText:
         made = super().__new__(cls, _cut(markdown))
         made.plain = _cut(plain)
+        made.textile = _cut(textile()) if textile and images_in(made) else ""
         return made
 
 
@@ -226,9 +233,19 @@ def values_of(
     return {
         "subject": _cut(message.subject or ""),
         "base_subject": Lazy(lambda: base_subject(_cut(message.subject or ""))),
-        "markdown": Lazy(lambda: MarkdownText(bodies.markdown_of(message), message.text or "")),
+        "markdown": Lazy(
+            lambda: MarkdownText(
+                bodies.markdown_of(message), message.text or "", partial(bodies.pictured_textile_of, message)
+            )
+        ),
         "reply_text": Lazy(lambda: _cut(bodies.split_of(message).text)),
-        "reply_markdown": Lazy(lambda: MarkdownText(bodies.reply_markdown_of(message), bodies.split_of(message).text)),
+        "reply_markdown": Lazy(
+            lambda: MarkdownText(
+                bodies.reply_markdown_of(message),
+                bodies.split_of(message).text,
+                partial(bodies.pictured_textile_of, message, reply=True),
+            )
+        ),
         "text": _cut(message.text or ""),
         "html": _cut(message.html or ""),
         "from": AddressText(message.from_ or Address()),
