@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from postroom.composition import compose, title_of
 from postroom.exchange import Answer
 from postroom.fields import Secret, Url
-from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, escape, setting
+from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, setting
 
 _SUBJECT = 255
+_SHOWN = (".bmp", ".gif", ".jpg", ".jpe", ".jpeg", ".png")
+"""Names of pictures that Redmine shows in a text."""
 _KEEP_NAMES = 600.0
 """Seconds for which the ids of names are remembered."""
 _REFUSED = "refused: "
@@ -90,11 +93,9 @@ class Redmine(Integration):
 
     def _create(self, job: Job) -> Receipt:
         issue = self._attributes(job.content.fields)
-        title = " ".join(job.content.title.split()) or "(no subject)"
-        issue["subject"] = title if len(title) <= _SUBJECT else title[: _SUBJECT - 1] + "…"
+        issue["subject"] = title_of(job, _SUBJECT)
         uploads, notes = self._uploads(job)
-        full = [title] if len(title) > _SUBJECT else []
-        issue["description"] = self._text(job, full, notes)
+        issue["description"] = self._text(job, uploads, notes)
         if uploads:
             issue["uploads"] = uploads
         url = self._url + "/issues.json"
@@ -108,7 +109,7 @@ class Redmine(Integration):
 
     def _comment(self, job: Job, number: str) -> Receipt:
         uploads, refused = self._uploads(job)
-        issue: dict[str, Any] = {"notes": self._text(job, [], refused)}
+        issue: dict[str, Any] = {"notes": self._text(job, uploads, refused)}
         if job.content.fields.get("private"):
             issue["private_notes"] = True
         if uploads:
@@ -222,17 +223,15 @@ class Redmine(Integration):
     def _receipt(self, number: str) -> Receipt:
         return Receipt(number, f"{self._url}/issues/{number}")
 
-    def _text(self, job: Job, before: list[str], notes: list[str]) -> str:
-        """Body, footer and marker. Only what the rule says may act there: a mail is no program."""
-        markup = self.markup(self.options)
-        told = [
-            *(escape(markup, text) for text in before),
-            job.content.body,
-            *(escape(markup, text) for text in notes),
-            job.content.footer,
-            job.marker,
-        ]
-        return "\n\n".join(part.strip("\r\n") for part in told if part.strip())
+    def _text(self, job: Job, uploads: list[dict[str, str]], notes: list[str]) -> str:
+        """Body, footer and marker. An attached picture is shown in place by its name."""
+        taken = {upload["filename"] for upload in uploads}
+        images = {
+            each.info.content_id: quote(each.info.name, safe="")
+            for each in job.attachments
+            if each.info.content_id and each.info.name in taken and each.info.name.lower().endswith(_SHOWN)
+        }
+        return compose(job, self.markup(self.options), title_limit=_SUBJECT, images=images, notes=notes)
 
 
 def _number(item: Receipt) -> str:
