@@ -204,15 +204,8 @@ project: support/inbox
                 images[info.content_id] = address
             else:
                 links.append(f"[{escape(Markup.MARKDOWN, info.name) or 'file'}]({address})")
-        return compose(
-            job,
-            Markup.MARKDOWN,
-            title_limit=_TITLE,
-            images=images,
-            notes=notes,
-            marker="\n\n".join([*links, _hidden(job)]),
-            limit=_TEXT,
-        )
+        end = "\n\n".join([*links, _hidden(job)])
+        return compose(job, Markup.MARKDOWN, title_limit=_TITLE, images=images, notes=notes, marker=end, limit=_TEXT)
 
     def _upload(self, project: str, attachment: JobAttachment) -> str:
         """The address of the file in Markdown, or why GitLab does not take it."""
