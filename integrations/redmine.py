@@ -19,8 +19,8 @@ from postroom.fields import Secret, Url
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, setting
 
 _SUBJECT = 255
-_SHOWN = (".bmp", ".gif", ".jpg", ".jpe", ".jpeg", ".png")
-"""Names of pictures that Redmine shows in a text."""
+_SHOWN = (".bmp", ".gif", ".jpg", ".jpe", ".jpeg", ".png", ".webp")
+"""Names of pictures that browsers show."""
 _KEEP_NAMES = 600.0
 """Seconds for which the ids of names are remembered."""
 _REFUSED = "refused: "
@@ -94,8 +94,8 @@ class Redmine(Integration):
     def _create(self, job: Job) -> Receipt:
         issue = self._attributes(job.content.fields)
         issue["subject"] = title_of(job, _SUBJECT)
-        uploads, notes = self._uploads(job)
-        issue["description"] = self._text(job, uploads, notes)
+        uploads, notes, pictures = self._uploads(job)
+        issue["description"] = self._text(job, notes, pictures)
         if uploads:
             issue["uploads"] = uploads
         url = self._url + "/issues.json"
@@ -108,8 +108,8 @@ class Redmine(Integration):
         return self._receipt(str(number))
 
     def _comment(self, job: Job, number: str) -> Receipt:
-        uploads, refused = self._uploads(job)
-        issue: dict[str, Any] = {"notes": self._text(job, uploads, refused)}
+        uploads, refused, pictures = self._uploads(job)
+        issue: dict[str, Any] = {"notes": self._text(job, refused, pictures)}
         if job.content.fields.get("private"):
             issue["private_notes"] = True
         if uploads:
@@ -126,9 +126,14 @@ class Redmine(Integration):
             raise answer.error(f"Redmine refused the note: {_errors(answer)}", permanent=True)
         return self._receipt(number)
 
-    def _uploads(self, job: Job) -> tuple[list[dict[str, str]], list[str]]:
-        """Uploads what no earlier attempt did. Returns what the issue takes, and a line on each file not taken."""
-        uploads, notes = [], []
+    def _uploads(self, job: Job) -> tuple[list[dict[str, str]], list[str], dict[str, str]]:
+        """Uploads what no earlier attempt did.
+
+        Returns what the issue takes, a line on each file not taken, and the addresses of pictures by Content-ID.
+        """
+        uploads: list[dict[str, str]] = []
+        notes: list[str] = []
+        pictures: dict[str, str] = {}
         for position, attachment in enumerate(job.attachments):
             info, step = attachment.info, f"attachment:{position}"
             token = job.steps.get(step)
@@ -145,7 +150,12 @@ class Redmine(Integration):
                 notes.append(f"Attachment not taken by Redmine: {info.name} ({info.size} bytes): {why}")
             else:
                 uploads.append({"token": token, "filename": info.name, "content_type": info.content_type})
-        return uploads, notes
+                if info.content_id and info.name.lower().endswith(_SHOWN):
+                    # By its number: of files with the same name Redmine would show the newest.
+                    number = token.partition(".")[0]
+                    where = f"{quote(number, safe='')}/{quote(info.name, safe='')}"
+                    pictures[info.content_id] = f"{self._url}/attachments/download/{where}"
+        return uploads, notes, pictures
 
     def _upload(self, name: str, chunks: Any, size: int) -> str:
         answer = self.http.post(
@@ -223,15 +233,9 @@ class Redmine(Integration):
     def _receipt(self, number: str) -> Receipt:
         return Receipt(number, f"{self._url}/issues/{number}")
 
-    def _text(self, job: Job, uploads: list[dict[str, str]], notes: list[str]) -> str:
-        """Body, footer and marker. An attached picture is shown in place by its name."""
-        taken = {upload["filename"] for upload in uploads}
-        images = {
-            each.info.content_id: quote(each.info.name, safe="")
-            for each in job.attachments
-            if each.info.content_id and each.info.name in taken and each.info.name.lower().endswith(_SHOWN)
-        }
-        return compose(job, self.markup(self.options), title_limit=_SUBJECT, images=images, notes=notes)
+    def _text(self, job: Job, notes: list[str], pictures: dict[str, str]) -> str:
+        """Body, footer and marker. Pictures of the mail are shown in place."""
+        return compose(job, self.markup(self.options), title_limit=_SUBJECT, images=pictures, notes=notes)
 
 
 def _number(item: Receipt) -> str:

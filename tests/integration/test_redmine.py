@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from postroom.exchange import DeliveryError
@@ -227,3 +229,18 @@ def test_nothing_of_a_mail_acts_on_redmines_page(redmine: RedmineServer, tracker
     assert all(re.match(r"https?://x\.example/", link) for link in links), "plain web addresses are the only links"
     words = html.unescape(re.sub(r"<[^>]*>", "", shown[1]))
     assert "".join(words.replace("\u200b", "").split()).startswith("".join(text.split()))
+
+
+@pytest.mark.parametrize("name", ["shot.png", "Bild ü (1)_2_.png", "a-b- c!.JPG", "[x]*y*@z#1%20.gif"])
+def test_a_picture_shows_in_place(redmine: RedmineServer, tracker: Integration, name: str) -> None:
+    file = attachment(name, b"picture", "image/png")
+    picture = dataclasses.replace(file, info=msgspec.structs.replace(file.info, content_id="p@x", inline=True))
+    item = tracker.deliver(job(picture, body="See:\n!cid:p%40x!\nand !cid:gone! no more"))
+    tracker.deliver(job(picture, body="Again:\n!cid:p%40x!", item=item))
+    page = redmine.page(f"/issues/{number(item)}")
+    stored = sorted(each["id"] for each in redmine.issue(number(item))["attachments"])
+    for words, position in (("See:", 0), ("Again:", 1)):
+        shown = re.search(rf'{words}<br />\s*<img src="([^"]*)"', page)
+        assert shown, "the picture stands below the words"
+        assert f"/attachments/download/{stored[position]}/" in shown[1]
+    assert "and  no more" in page
