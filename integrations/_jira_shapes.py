@@ -61,6 +61,12 @@ def issue_fields(
     return fields
 
 
+def comment_body(text: Any, *, internal: bool) -> dict[str, Any]:
+    """The request that makes a comment. `internal`: hidden from the customers of Jira Service Management."""
+    hidden = {"properties": [{"key": "sd.public.comment", "value": {"internal": True}}]}
+    return {"body": text, **(hidden if internal else {})}
+
+
 def valid_label(text: str) -> str:
     """A text as a label of Jira, which takes no blanks in one."""
     return re.sub(r"\s+", "_", text.strip())[:_LABEL]

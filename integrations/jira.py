@@ -20,7 +20,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from integrations._jira_api import JiraApi, gone, inside, issue_path, mapping, rows, said
-from integrations._jira_shapes import SUMMARY, TEXT, issue_fields, size, words, written
+from integrations._jira_shapes import SUMMARY, TEXT, comment_body, issue_fields, size, words, written
 from postroom.composition import compose, not_taken, place_images
 from postroom.fields import Json, Secret, Url, setting
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, JobAttachment, Markup, Receipt
@@ -59,6 +59,10 @@ class JiraOptions:
         default_factory=dict,
     )
     resolution: str | None = setting("name of the resolution, where the transition asks for one", default=None)
+    internal_comments: bool = setting(
+        "comments in projects of Jira Service Management are internal notes: the customer does not see them",
+        default=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,8 @@ project: SUP
         return self._say(key, written(text, self._cloud, marker=job.marker))
 
     def _say(self, key: str, body: Any) -> str:
-        answer = self._ask("POST", f"{issue_path(key)}/comment", json={"body": body}, also=(404,), what="the comment")
+        comment = comment_body(body, internal=self.options.internal_comments)
+        answer = self._ask("POST", f"{issue_path(key)}/comment", json=comment, also=(404,), what="the comment")
         if answer.status == 404:
             raise gone(key, answer)
         if not inside(answer, "id"):

@@ -49,6 +49,7 @@ class FakeJira:
         """Addresses that their owners show nobody."""
         self.fields: list[dict[str, Any]] = [
             {"id": "duedate", "name": "Due date", "schema": {"type": "date", "system": "duedate"}},
+            {"id": "summary", "name": "Summary", "schema": {"type": "string", "system": "summary"}},
             {"id": "environment", "name": "Environment", "schema": {"type": "string", "system": "environment"}},
             {"id": "parent", "name": "Parent", "schema": {"type": "issuelink", "system": "parent"}},
             _custom(1, "Customer", "string", "textfield"),
@@ -149,10 +150,10 @@ class FakeJira:
         )
 
     def _comment(self, issue: dict[str, Any], request: Request) -> Reply:
-        body = request.json()["body"]
-        if wrong := self._unfit(body, "comment"):
+        given = request.json()
+        if wrong := self._unfit(given["body"], "comment"):
             return wrong
-        self.comments.append({"id": str(len(self.comments) + 1), "issue": issue["key"], "body": body})
+        self.comments.append({**given, "id": str(len(self.comments) + 1), "issue": issue["key"]})
         return Reply.of({"id": self.comments[-1]["id"]}, 201)
 
     def _comments(self, issue: dict[str, Any], request: Request) -> Reply:
