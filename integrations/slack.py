@@ -173,6 +173,8 @@ class Slack(Integration):
             error = answer.error(f"Slack refused the message: {answer.text[:100]}", permanent=True)
             error.closed = answer.status == 410
             raise error
+        if answer.text.strip() != "ok":
+            raise answer.error(f"{answer.host} did not say ok", unknown=True)
         return Receipt()
 
     def _text(self, job: Job, notes: Sequence[str]) -> str:

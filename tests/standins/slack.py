@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from postroom.fields import Secret
 from tests.kinds import SECRET
@@ -30,12 +31,12 @@ class FakeSlack:
         self.scopes = "chat:write,files:write,channels:history,channels:read"
         self.hooked: list[dict[str, Any]] = []
         self.page = 1000
-        self.now = 1_795_000_000
+        self.now = int(time.time())
 
     def __call__(self, request: Request) -> Reply:
         if request.path.startswith("/upload/"):
             return self._take(request)
-        if request.path == f"/services/T1/B1/{SECRET.replace('/', '%2F')}":
+        if request.path == f"/services/T1/B1/{quote(SECRET, safe='')}":
             return self._hook(request)
         method = request.path.removeprefix("/api/")
         if request.headers.get("authorization") != f"Bearer {SECRET}":
