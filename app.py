@@ -8,7 +8,6 @@ provider -> ingress -> rules -> store == one transaction ==> 200
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from flask import Blueprint, Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
-from postroom import cli, data_lock, doorbell
+from postroom import cli, data_lock, doorbell, logs
 from postroom.answer import Answering
 from postroom.circuit import Circuit
 from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
@@ -294,8 +293,9 @@ def create_integration(kinds: dict[str, type[Integration]], way: DestinationConf
 
 def web() -> Flask:
     """The factory that the web server calls in its own process; POSTROOM_CONFIG names the file."""
-    logging.basicConfig(level=logging.INFO, format=cli.LOG_FORMAT)
+    logs.start()
     config, kinds = load_config(Path(os.environ["POSTROOM_CONFIG"]))
+    logs.mask(secrets_of(config))
     cli.end_with_parent()
     app = create_app(config, kinds)
     app.extensions["rules"].start()

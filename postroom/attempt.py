@@ -84,6 +84,9 @@ class Attempts:
             return
         except DeliveryError as raised:
             error = raised
+            # Kinds mask what they tell. Not all that people drop in do.
+            mask = claim.destination.integration.http.mask
+            error.reason, error.answer = mask(error.reason), mask(error.answer)
         except LeaseLost:
             raise
         except Exception as raised:

@@ -174,7 +174,8 @@ class Http:
     ) -> None:
         self.timeout = timeout
         self.allow_private = allow_private
-        self._forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+        self.mask = masking(secrets)
+        """The text with every secret as ***."""
         self._user_agent = user_agent
         self._adapter = Adapter(connections)
         # The watcher ends the exchange; this only says how long one read may last at most.
@@ -198,13 +199,6 @@ class Http:
     def close(self) -> None:
         """Closes the connections that are idle."""
         self._adapter.close()
-
-    def mask(self, text: str) -> str:
-        """The text with every secret as ***."""
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, "***")
-        return text
 
     def request(
         self,
@@ -361,6 +355,19 @@ def _tls_detail(error: BaseException | None) -> str:
             )
         )
     return ""
+
+
+def masking(secrets: Iterable[str]) -> Callable[[str], str]:
+    """A function that gives a text with every secret as ***, in whatever form."""
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+
+    def mask(text: str) -> str:
+        for form in forms:
+            if form in text:
+                text = text.replace(form, "***")
+        return text
+
+    return mask
 
 
 def _forms(secret: str) -> set[str]:

@@ -33,6 +33,7 @@ ORDER = (
     "postroom.connection",
     "postroom.exchange",
     "postroom.pages",
+    "postroom.logs",
     "postroom.submission",
     "postroom.multipart",
     "postroom.outgoing",

@@ -11,11 +11,11 @@ import click
 
 # Each of these adds its commands.
 from postroom.cli import checking, messages, rules, running
-from postroom.cli.house import LOG_FORMAT, House, commands
+from postroom.cli.house import House, commands
 from postroom.cli.running import end_with_parent
 from postroom.problems import InvalidFiles
 
-__all__ = ["LOG_FORMAT", "House", "checking", "commands", "end_with_parent", "main", "messages", "rules", "running"]
+__all__ = ["House", "checking", "commands", "end_with_parent", "main", "messages", "rules", "running"]
 
 
 def main(house: House) -> int:

@@ -77,8 +77,8 @@ def ask(destinations: dict[str, Destination]) -> list[Found]:
             )
         except DeliveryError as error:
             said = f" ({' '.join(error.answer.split())[:200]})" if error.answer else ""
-            return Found(destination.name, integration.kind, False, (error.reason + said,))
-        return Found(destination.name, integration.kind, True, sentences)
+            return Found(destination.name, integration.kind, False, (integration.http.mask(error.reason + said),))
+        return Found(destination.name, integration.kind, True, tuple(map(integration.http.mask, sentences)))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(one, (destinations[name] for name in sorted(destinations))))

@@ -22,7 +22,6 @@ from postroom.store.database import FILE_NAME
 from postroom.store.history import History
 from postroom.store.records import MessageDetail
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _Kinds = dict[str, Any]
 
 

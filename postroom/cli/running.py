@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import signal
@@ -14,8 +13,9 @@ from types import FrameType
 
 import click
 
-from postroom import data_lock, demo
-from postroom.cli.house import LOG_FORMAT, House, commands, config_option
+from postroom import data_lock, demo, logs
+from postroom.cli.house import House, commands, config_option
+from postroom.fields import secrets_of
 from postroom.ids import now_ms
 from postroom.initial import write_config
 from postroom.store import keys, people, rulesets
@@ -67,8 +67,9 @@ def serve(house: House, config_path: Path) -> None:
 @click.pass_obj
 def dispatch(house: House, config_path: Path) -> None:
     """The dispatcher alone; `serve` starts it."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logs.start()
     config, kinds = house.load_config(config_path)
+    logs.mask(secrets_of(config))
     try:
         lock = data_lock.hold(config.data_dir)
     except BlockingIOError:

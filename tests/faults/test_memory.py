@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests.instance import Instance, document
 from tests.servers import Receiver
+from tests.standin_settings import settings
 from tests.standins import Standin, standins
 
 SIZE = 20_000_000
@@ -31,22 +31,6 @@ KINDS = {kind: standin for kind, standin in standins().items() if standin.takes_
 def standin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Standin]:
     with Receiver() as receiver:
         yield KINDS[request.param](tmp_path, receiver)
-
-
-def settings(standin: Standin) -> dict[str, Any]:
-    """A destination's settings as config.yaml has them."""
-    options = {name.rstrip("_"): _plain(value) for name, value in standin.options().items()}
-    return {"kind": standin.kind, "allow_private": True, "timeout": "60s", "retry": ["0s", "1s"], **options}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def memory(pid: int, name: str) -> int:
@@ -77,7 +61,7 @@ def test_a_big_attachment_goes_through_in_pieces(start_instance: Callable[..., I
     well = standin.well
     if isinstance(getattr(well, "largest", None), int):
         well.largest = 1 << 40
-    instance = start_instance(rules=RULES, destinations={"there": settings(standin)})
+    instance = start_instance(rules=RULES, destinations={"there": settings(standin, timeout="60s", retry=["0s", "1s"])})
     # The first delivery brings in what the kind needs: it counts as before.
     instance.wait_for_states(instance.post(document(attachments=[file(b"small")])).message, "delivered", seconds=30)
     pid = instance.dispatcher()
