@@ -326,7 +326,7 @@ project: SUP
         if not given or not self._cloud:
             return {"name": given} if given else None
         if _ACCOUNT.fullmatch(given):
-            return {"accountId": given}
+            return {"id": given}
 
         def look() -> str:
             people = rows(self._ask("GET", "/user/search", params={"query": given, "maxResults": 20}).json())
@@ -341,7 +341,7 @@ project: SUP
                 raise DeliveryError(f"Jira shows {len(found) or 'no'} people as '{given}'", permanent=True)
             return str(found[0]["accountId"])
 
-        return {"accountId": self._remembered(f"account {given.casefold()}", look)}
+        return {"id": self._remembered(f"account {given.casefold()}", look)}
 
     def _catalogue(self) -> list[dict[str, Any]]:
         def look() -> list[dict[str, Any]]:

@@ -187,7 +187,7 @@ def test_fields(there: JiraStandin) -> None:
         "issuetype": {"name": "Bug"},
         "labels": ["from_mail", "a_b"],
         "priority": {"name": "High"},
-        "assignee": {"accountId": "712020:aa-bb"},
+        "assignee": {"id": "712020:aa-bb"},
         "components": [{"name": "Printers"}, {"id": "17"}],
         "fixVersions": [{"name": "2.0"}],
         "versions": [{"name": "1.0"}],
@@ -225,13 +225,13 @@ def test_people_by_address_and_name(there: JiraStandin, given: str) -> None:
     integration = there.integration()
     for _ in range(2):
         integration.deliver(job(assignee=given))
-    assert fields_of(there)["assignee"] == {"accountId": "5b10ac8d82e05b22cc7d4ef5"}
+    assert fields_of(there)["assignee"] == {"id": "5b10ac8d82e05b22cc7d4ef5"}
     assert len(asked(there, "GET", "/user/search")) == 1
 
 
 def test_an_exact_name_goes_before_others_that_begin_so(there: JiraStandin) -> None:
     there.integration().deliver(job(assignee="al"))
-    assert fields_of(there)["assignee"] == {"accountId": "712020:aa-bb"}
+    assert fields_of(there)["assignee"] == {"id": "712020:aa-bb"}
 
 
 @pytest.mark.parametrize(
