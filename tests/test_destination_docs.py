@@ -43,8 +43,9 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
     def loading(text: str) -> Config:
         for name in re.findall(r"\$\{([A-Za-z_]\w*)\}", text):
-            # Apprise's secrets are URLs.
-            monkeypatch.setenv(name, "json://localhost" if "APPRISE" in name else "value")
+            # Some secrets are URLs.
+            url = "json://localhost" if "APPRISE" in name else "https://hooks.example.com/x"
+            monkeypatch.setenv(name, url if name.endswith("_URL") else "value")
         for name in re.findall(r"\bfile: (secrets/[\w.-]+)", text):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("value\n")
