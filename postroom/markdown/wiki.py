@@ -148,6 +148,8 @@ def _marked(text: str, marks: frozenset[str], before: str, after: str) -> str:
     loose = not text.startswith(words) or not before.isalnum()
     if (loose or not words) and (not text.endswith(words) or not after.isalnum()):
         return marked(text, marks, _SIGNS, escape)
+    if "code" in marks:
+        return f"{_BREAK}{marked(text, marks, _SIGNS, escape)}{_BREAK}"
     # In the middle of a word signs count in braces only.
     braced = {mark: (f"{{{opening}}}", f"{{{closing}}}") for mark, (opening, closing) in _SIGNS.items()}
     return marked(text, marks, braced, escape)
