@@ -15,7 +15,8 @@ from postroom.store.destinations import Standing
 _SHORTEST_LEASE = 60.0
 _LONGEST_WAIT = 86_400.0
 _FIRST_REST, _LONGEST_REST = 2.0, 60.0
-_CREDENTIALS = (401, 403, 407)
+_CREDENTIALS = (401, 403, 407, 530, 534, 535, 538)
+"""Statuses that refuse us, not the delivery: of HTTP, and of mail servers (RFC 4954)."""
 
 
 @dataclass(slots=True)

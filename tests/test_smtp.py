@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from postroom import connection
 from postroom.answer import Answer
+from postroom.destination import Destination
 from postroom.exchange import DeliveryError
 from postroom.fields import Secret
 from postroom.integration import Integration, Job, JobAttachment, NothingToDo
@@ -490,6 +491,7 @@ def test_starttls_and_login(tmp_path: Path, tls: ssl.SSLContext) -> None:
         assert len(sink.handed) == 1
         wrong = failure(build("smtp", tmp_path, password=Secret("wrong"), **options), job())
         assert wrong.permanent and wrong.status == 535 and "refused the login" in wrong.reason
+        assert Destination(here).is_at_fault(wrong), "the circuit opens: deliveries wait for the right password"
         with pytest.raises(DeliveryError, match="refused the login"):
             build("smtp", tmp_path, password=Secret("wrong"), **options).check()
         other = build("smtp", tmp_path, password=Secret("pässword"), **options)
