@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import mimetypes
 import os
 import resource
 import signal
@@ -74,12 +75,7 @@ def _send(request: dict[str, Any], log: _Lines) -> dict[str, Any]:
     known = {"known": True, "service": str(service.service_name), "takes_files": bool(service.attachment_support)}
     if request.get("only_check"):
         return {**known, "sent": False}
-    files = [
-        AttachFile(  # type: ignore[no-untyped-call]
-            f"/proc/self/fd/{each['fd']}", name=each["name"], mimetype=each["content_type"], asset=asset
-        )
-        for each in request["files"]
-    ]
+    files = [_attachment(AttachFile, each, asset) for each in request["files"]]
     bodies = request["bodies"]["with files" if service.attachment_support else "without files"]
     # Apprise makes no plain text of Markdown, and HTML in a way of its own: each service gets its format from us.
     wanted = str(getattr(service.resolve_format("markdown"), "value", "text"))
@@ -99,6 +95,13 @@ def _send(request: dict[str, Any], log: _Lines) -> dict[str, Any]:
         attach=files if files and service.attachment_support else None,
     )
     return {**known, "sent": bool(sent)}
+
+
+def _attachment(kind: Any, file: dict[str, Any], asset: Any) -> Any:
+    """An open file as apprise takes it: it refuses types that Python does not know, and then goes by the name."""
+    known = file["content_type"] in mimetypes.types_map.values()
+    mimetype = file["content_type"] if known else None
+    return kind(f"/proc/self/fd/{file['fd']}", name=file["name"], mimetype=mimetype, asset=asset)
 
 
 if __name__ == "__main__":
