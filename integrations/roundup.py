@@ -47,7 +47,9 @@ _USUAL = {"open": ("chatting", "open", "unread", "new"), "closed": ("resolved", 
 
 @dataclass(frozen=True)
 class RoundupOptions:
-    url: Url = setting("address of the tracker, with its name, such as https://example.com/support")
+    url: Url = setting(
+        "address of the tracker as its config.ini has it under `web`, such as https://example.com/support"
+    )
     username: str = setting("user who opens the issues, with the permission `Rest Access`")
     password: Secret = setting("its password")
     states: dict[str, str] = setting(
@@ -92,7 +94,8 @@ password: "${ROUNDUP_PASSWORD}"
         self._url = options.url.rstrip("/")
         parts = urlsplit(self._url)
         login = base64.b64encode(f"{options.username}:{options.password}".encode()).decode()
-        # Without the last three Roundup takes a request for one that a foreign page made a browser send.
+        # Without the last three Roundup takes a request for one that a foreign page made a browser send: it knows one
+        # Origin, that of its `web`.
         self._headers = {
             "Authorization": f"Basic {login}",
             "X-Requested-With": "Postroom",

@@ -33,11 +33,13 @@ __all__ = [
 class CutProxy:
     """Stands before a server. Where `cut(method, path)` says so, the server does what is asked, and its answer is lost.
 
-    `instead` is what the client gets then: by default nothing, the connection closes.
+    `instead` is what the client gets then: by default nothing, the connection closes. `hidden`: the server finds its
+    own address in the headers, not that of the proxy.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, hidden: bool = False) -> None:
         self.port = port
+        self.hidden = hidden
         self.cut: Callable[[str, str], bool] = lambda method, path: False
         self.instead = b""
         self._serving = raw_server(self._talk)
@@ -58,6 +60,9 @@ class CutProxy:
         while len(body) < length:
             body += client.recv(65536)
         kept = [line for line in lines[1:] if not line.lower().startswith(b"connection:")]
+        if self.hidden:
+            ours = self.url.rpartition("/")[2].encode()
+            kept = [line.replace(ours, f"127.0.0.1:{self.port}".encode()) for line in kept]
         with socket.create_connection(("127.0.0.1", self.port)) as server:
             server.sendall(b"\r\n".join([lines[0], *kept, b"Connection: close", b"", b""]) + body)
             answer = b""
