@@ -186,21 +186,24 @@ to: [team@example.com]
         return Receipt(f"{key} (not taken for {_listed(refused)})" if refused else key)
 
     def _send(self, opened: Session, letter: _Letter, job: Job, recipients: list[str]) -> Outcome:
-        ours = [*recipients, letter.sender, letter.from_.address]
-        utf8 = not all(each.isascii() for each in map(_wired, ours))
+        sender, from_ = letter.sender, _wired(letter.from_.address)
+        if not opened.international and not sender.isascii() and from_.isascii():
+            sender = from_  # bounces go there, rather than the mail nowhere
+        ours = [*recipients, sender, from_]
+        utf8 = not all(each.isascii() for each in ours)
         if utf8 and not opened.international:
-            strange = next(each for each in ours if not _wired(each).isascii())
+            strange = next(each for each in ours if not each.isascii())
             raise DeliveryError(
                 f"{self._server.shown} takes no international addresses (SMTPUTF8): {strange}", permanent=True
             )
         try:
             mail = self._written(letter, job, files=True, utf8=utf8)
-            return opened.send(letter.sender, recipients, mail.size, mail.chunks(), utf8=utf8)
+            return opened.send(sender, recipients, mail.size, mail.chunks(), utf8=utf8)
         except TooLarge:
             if not job.attachments:
                 raise
         mail = self._written(letter, job, files=False, utf8=utf8)
-        return opened.send(letter.sender, recipients, mail.size, mail.chunks(), utf8=utf8)
+        return opened.send(sender, recipients, mail.size, mail.chunks(), utf8=utf8)
 
     # What is sent
 
@@ -250,13 +253,15 @@ to: [team@example.com]
             reason = f"it would go back to {back}, where it came from: a loop"
             raise DeliveryError(reason, permanent=True)
         # A notice of a bounce must never bounce itself (RFC 5321, 4.5.5).
-        conversation = self.options.return_path == "conversation" and job.reply_address
-        sender = "" if not message.return_path.address else job.reply_address if conversation else from_.address
+        sender = ""
+        if message.return_path.address:
+            conversation = self.options.return_path == "conversation" and _is_address(job.reply_address)
+            sender = outgoing.wire_address(job.reply_address if conversation else from_.address)
         writers = [*message.reply_to] or ([message.from_] if message.from_ else [])
         shown = from_
         if mode == "resend" and message.from_ is not None:
             shown = Address(from_.address, message.from_.name or message.from_.address)
-        return _Letter(mode, _wired(sender), shown, to, cc, writers, _onward_headers(job, from_))
+        return _Letter(mode, sender, shown, to, cc, writers, _onward_headers(job, from_))
 
     def _own_addresses(self, job: Job) -> set[str]:
         """Where mail would come back to this very conversation."""
@@ -351,6 +356,13 @@ def _wired(address: str) -> str:
         return outgoing.wire_address(address) if address else ""
     except ValueError as error:
         raise DeliveryError(str(error), permanent=True) from None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(outgoing.wire_address(text))
+    except ValueError:
+        return False
 
 
 def _listed(answers: dict[str, str]) -> str:

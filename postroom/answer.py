@@ -5,8 +5,10 @@ RFC 3834 says what an automatic answer carries, and what must never get one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from postroom.mail.folding import fold_domain
 from postroom.mail.kinds import Kind
 from postroom.mail.subjects import base_subject
 from postroom.mail.tokens import loop_mark, own_message_id, reply_token, tagged
@@ -44,9 +46,8 @@ class Answering:
 
         `unique` as in `answer`.
         """
-        domain = message.recipient.domain or "localhost"
         return {
-            "Message-ID": own_message_id(self._key, conversation, unique, domain),
+            "Message-ID": own_message_id(self._key, conversation, unique, _id_domain(message)),
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
             "X-Loop": loop_mark(self._key),
@@ -69,7 +70,7 @@ class Answering:
         ):
             return None
         headers = {
-            "Message-ID": own_message_id(self._key, conversation, unique, message.recipient.domain),
+            "Message-ID": own_message_id(self._key, conversation, unique, _id_domain(message)),
             "Reply-To": self.address(conversation, message),
             "Auto-Submitted": "auto-replied",
             "X-Auto-Response-Suppress": "All",
@@ -80,6 +81,12 @@ class Answering:
             headers["In-Reply-To"] = message.message_id
             headers["References"] = " ".join([*older, message.message_id])
         return Answer(to.address, f"Re: {base_subject(message.subject or '')}".strip(), headers)
+
+
+def _id_domain(message: Message) -> str:
+    """The domain of a Message-ID of ours: that of the recipient, in ASCII, where that is one."""
+    domain = fold_domain(message.recipient.domain or "")
+    return domain if re.fullmatch(r"[a-z0-9.-]+", domain) else "localhost"
 
 
 def _is_suppressed(message: Message) -> bool:

@@ -314,6 +314,9 @@ def test_international_addresses_where_it_does_not(tmp_path: Path) -> None:
         assert error.permanent and "SMTPUTF8" in error.reason and "jö@example.net" in error.reason
         here.deliver(job(message={"from_": Address("zoë@example.org", "Zoë")}))
         assert sink.only.mail["Reply-To"] is None and sink.only.content.isascii()
+        here = plain(tmp_path, sink.port, from_="post@example.com")
+        here.deliver(dataclasses.replace(job(), reply_address="bügs+token@example.com"))
+        assert sink.handed[1].sender == "post@example.com"
 
 
 # Answers of the server
