@@ -179,7 +179,8 @@ def test_hostile_mail(site: Site) -> None:
         answer = client.get(url)
         assert answer.status_code == 200
         assert "<script" not in answer.text
-        assert "49" not in re.sub(r"[0-9a-f-]{36}|[\d:-]{8,}", "", answer.text)
+        # Ids, times and tokens may hold the digits by chance.
+        assert "49" not in re.sub(r"[0-9a-f-]{36}|[\d:-]{8,}|value=\"[^\"]*\"|\d+ \w+ ago", "", answer.text)
         assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", answer.text)
         targets = set(re.findall(r'href="([^"]*)"', answer.text))
         assert all(target.startswith(("/", "#", "http://h/&#34;onx=")) for target in targets), targets

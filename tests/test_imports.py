@@ -55,6 +55,7 @@ ORDER = (
     "postroom.destination",
     "postroom.attempt",
     "postroom.dispatch",
+    "postroom.indexer",
     "postroom.ruletests",
     # what people see and use
     "postroom.web",

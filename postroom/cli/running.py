@@ -17,6 +17,7 @@ from postroom import data_lock, demo, logs
 from postroom.cli.house import House, commands, config_option
 from postroom.fields import secrets_of
 from postroom.ids import now_ms
+from postroom.indexer import Indexer
 from postroom.initial import write_config
 from postroom.store import keys, people, rulesets
 from postroom.store.database import FILE_NAME, connect, migrate
@@ -81,7 +82,10 @@ def dispatch(house: House, config_path: Path) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    indexer = Indexer(config.data_dir / FILE_NAME)
+    indexer.start()
     dispatcher.run()
+    indexer.stop()
     os.close(lock)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 import sqlite3
 import threading
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from postroom.ids import now_ms
 from postroom.message import Attachment
-from postroom.store import content, database, people
+from postroom.store import content, database, people, searching
+from postroom.store.query import Term, parse
 from postroom.store.records import (
     Attempt,
     DeliveryDetail,
@@ -35,11 +37,7 @@ COUNT_CAP = 10_000
 UNDER_WAY = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING)
 
 _MOST = 500
-_MOST_WORDS = 8
-_LONGEST_SEARCH = 400
 _NEIGHBOURS = 50
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_ID_START = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.ASCII)
 
 _ROW = """m.seq, m.id, m.received_at, m.ingress, m.recipient, m.return_path, m.from_address, m.from_name,
   substr(m.subject, 1, 1000) AS subject, m.state, m.reason, m.rule_set, m.matched, m.conversation, m.size,
@@ -65,6 +63,15 @@ FILTERS = (*_BY_STATE, *_BY_DELIVERIES)
 """What `state` may be: a state of messages; `dead` (any dead delivery), `retrying`, `pending` (any under way)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of messages. `problems` are sentences on what of the search makes no sense; `cut`: time was up."""
+
+    rows: list[MessageRow]
+    problems: tuple[str, ...] = ()
+    cut: bool = False
+
+
 class History:
     """One file, one read-only connection per thread, opened when it is first needed.
 
@@ -78,27 +85,26 @@ class History:
     def messages(
         self, *, search: str = "", state: str = "", before: int | None = None, limit: int = 50
     ) -> list[MessageRow]:
-        """The newest messages that have every word of `search` in their subject, sender, recipient or one of their
-        references, or whose id begins with it; only those older than the message `before` (its seq).
+        """The newest messages that meet a search (see query.py); only those older than the message `before` (its seq).
 
         Raises ValueError for a `state` that is none of FILTERS.
         """
-        conditions: list[str] = []
-        values: list[Any] = []
+        return self.find(search, state=state, before=before, limit=limit).rows
+
+    def find(self, search: str = "", *, state: str = "", before: int | None = None, limit: int = 50) -> Found:
+        """As `messages`, with what of the search makes no sense, and whether time was up before all was looked at."""
+        query = parse(search, now_ms(), FILTERS)
         if state:
-            conditions.append(_state_condition(state))
-        if before is not None:
-            conditions.append("m.seq < ?")
-            values.append(before)
-        for word in search[:_LONGEST_SEARCH].replace("\0", " ").split()[:_MOST_WORDS]:
-            conditions.append(_word_condition(word, values))
-        where = " AND ".join(f"({condition})" for condition in conditions) or "1"
+            if state not in FILTERS:
+                raise ValueError(f"'{state}' is no state to look for; known are {', '.join(FILTERS)}")
+            query = dataclasses.replace(query, terms=(*query.terms, Term("state", state)))
         with self._snapshot() as db:
+            hits = searching.search(db, query, before=before, limit=max(0, min(limit, _MOST)))
+            marks = ", ".join("?" * len(hits.seqs))
             rows = db.execute(
-                f"SELECT {_ROW} FROM messages m WHERE {where} ORDER BY m.seq DESC LIMIT ?",
-                (*values, max(0, min(limit, _MOST))),
+                f"SELECT {_ROW} FROM messages m WHERE m.seq IN ({marks}) ORDER BY m.seq DESC", hits.seqs
             ).fetchall()
-            return _with_deliveries(db, rows)
+            return Found(_with_deliveries(db, rows), query.problems, hits.cut)
 
     def counts(self) -> dict[str, int]:
         """How many messages there are in all and by each filter but `routed`; COUNT_CAP + 1 means more than that."""
@@ -234,7 +240,6 @@ class History:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None:
             db = database.connect(self._path, read_only=True)
-            db.create_function("folded", 1, _folded, deterministic=True)
             self._local.db = db
         return db
 
@@ -247,42 +252,6 @@ class History:
             yield db
         finally:
             db.execute("COMMIT")
-
-
-def _state_condition(state: str) -> str:
-    if state in _BY_STATE:
-        return _BY_STATE[state]
-    if state in _BY_DELIVERIES:
-        return f"m.seq IN (SELECT message FROM deliveries WHERE {_BY_DELIVERIES[state]})"
-    raise ValueError(f"'{state}' is no state to look for; known are {', '.join(FILTERS)}")
-
-
-def _word_condition(word: str, values: list[Any]) -> str:
-    lower = word.lower()
-    if _UUID.fullmatch(lower):
-        values += (lower, lower)
-        return "m.id = ? OR m.seq = (SELECT message FROM deliveries WHERE id = ?)"
-    # LIKE folds the case of ASCII only: other words pay for a function call per text.
-    column = "{}" if word.isascii() else "folded({})"
-    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", word if word.isascii() else _folded(word)) + "%"
-    tests = []
-    for name in ("m.subject", "m.from_address", "m.from_name", "m.recipient"):
-        tests.append(column.format(name) + r" LIKE ? ESCAPE '\'")
-        values.append(pattern)
-    if _ID_START.fullmatch(lower):
-        tests.append("m.id LIKE ?")
-        values.append(lower + "%")
-    tests.append(
-        "m.seq IN (SELECT message FROM deliveries WHERE reference IS NOT NULL AND "
-        + column.format("reference")
-        + r" LIKE ? ESCAPE '\')"
-    )
-    values.append(pattern)
-    return " OR ".join(tests)
-
-
-def _folded(text: str | None) -> str:
-    return unicodedata.normalize("NFC", text).casefold() if text else ""
 
 
 def _with_deliveries(db: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> list[MessageRow]:

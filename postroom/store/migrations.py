@@ -27,3 +27,8 @@ def rule_language(db: Database) -> None:
 @migrations()
 def destinations(db: Database) -> None:
     schema.run(db.conn, schema.DESTINATIONS)
+
+
+@migrations()
+def search(db: Database) -> None:
+    schema.run(db.conn, schema.SEARCH)

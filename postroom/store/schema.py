@@ -122,6 +122,19 @@ ALTER TABLE deliveries ADD COLUMN unknown_at INTEGER;
 """
 """Paused destinations, circuit breakers, searches that lag."""
 
+SEARCH = """
+-- What messages are found by: see store/search_index.py. The full-text index holds no text of its own, and no places of
+-- words: a search is a conjunction of words, newest message first.
+CREATE VIRTUAL TABLE search USING fts5(subject, sender, recipient, text, content='', detail=column, prefix='2 3',
+  tokenize='unicode61 remove_diacritics 0');
+CREATE TABLE facets (seq INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE facet_messages (facet INTEGER NOT NULL, message INTEGER NOT NULL, PRIMARY KEY (facet, message))
+  WITHOUT ROWID;
+CREATE INDEX deliveries_reference ON deliveries (reference COLLATE NOCASE) WHERE reference IS NOT NULL;
+CREATE INDEX facets_of_message ON facet_messages (message);
+"""
+"""Full-text search and facets."""
+
 
 def run(db: sqlite3.Connection, script: str) -> None:
     """Runs a script inside the transaction of its caller."""
@@ -136,6 +149,6 @@ def in_memory() -> sqlite3.Connection:
     """An empty store that is gone when it is closed."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
-    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS):
+    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH):
         run(db, script)
     return db

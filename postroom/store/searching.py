@@ -1,0 +1,210 @@
+"""Finds messages, newest first: by the index where they are in it, one by one where they are not in it yet."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from postroom.store.query import Query, Term, match_expression, pieces
+from postroom.store.search_index import ATTACHMENT, facets_of, indexed_upto, texts_of
+
+_FACETS = {"rule", "dest", "kind", "has"}
+_LONGEST_TAIL = 300
+_MOST_LOOKED_UP = 500
+_UNDER_WAY = "state IN ('pending', 'sending', 'retrying')"
+_BY_DELIVERIES = {
+    "dead": "state = 'dead'",
+    "pending": _UNDER_WAY,
+    "retrying": f"{_UNDER_WAY} AND state = 'retrying'",
+}
+_ID_START = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.ASCII)
+_NOTHING = '"0zqx0no0word0is0so0"'
+"""What has neither letters nor digits finds nothing."""
+_STEP = 20_000
+"""Of SQLite's own steps between looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The seqs of messages, newest first. `cut`: time was up, and older ones may be missing."""
+
+    seqs: tuple[int, ...]
+    cut: bool = False
+
+
+def search(db: sqlite3.Connection, query: Query, *, before: int | None, limit: int, seconds: float = 2.0) -> Hits:
+    """The newest messages that meet every condition, at most `limit`, and only those with a smaller seq than `before`.
+
+    It gives up after so many seconds, with what it has.
+    """
+    upto = indexed_upto(db)
+    ceiling = before if before is not None else 2**62
+    if query.before is not None:
+        ceiling = min(ceiling, _first_seq_at(db, query.before))
+    floor = _first_seq_at(db, query.after) if query.after is not None else 0
+    found = _tail(db, query, max(upto, floor - 1), ceiling, limit)
+    named = _named(db, query, floor, ceiling)
+    if len(found) >= limit or ceiling <= floor:
+        return Hits(tuple(sorted({*found, *named}, reverse=True)[:limit]))
+    sql, values = _statement(query, floor, min(ceiling, upto + 1), limit - len(found))
+    ends = time.monotonic() + seconds
+    db.set_progress_handler(lambda: int(time.monotonic() > ends), _STEP)
+    cut = False
+    try:
+        for row in db.execute(sql, values):
+            found.append(row[0])
+    except sqlite3.OperationalError as error:
+        if "interrupt" not in str(error):
+            raise
+        cut = True
+    finally:
+        db.set_progress_handler(None, 0)
+    if named:
+        found = sorted({*found, *named}, reverse=True)[:limit]
+    return Hits(tuple(found), cut)
+
+
+def _statement(query: Query, floor: int, ceiling: int, limit: int) -> tuple[str, list[Any]]:
+    """SQL over the indexed messages. What is rarest leads, so that it is walked newest first and the rest looked up."""
+    words = [term for term in query.terms if term.key in ("", "to", "from", "subject")]
+    facets = [term for term in query.terms if term.key in _FACETS]
+    positive = [term for term in facets if not term.negated]
+    conditions: list[str] = []
+    values: list[Any] = []
+    matched = [match_expression(term) or _NOTHING for term in words if not term.negated]
+    unmatched = [each for term in words if term.negated and (each := match_expression(term))]
+    leader, seq = "messages m", "m.seq"
+    joined = ""
+    if matched:
+        leader, seq = "search s", "s.rowid"
+        expression = " AND ".join(f"({each})" for each in matched)
+        without = " OR ".join(f"({each})" for each in unmatched)
+        expression = f"({expression}) NOT ({without})" if without else expression
+        conditions.append("search MATCH ?")
+        values.append(expression)
+        joined = " JOIN messages m ON m.seq = s.rowid"
+    elif positive:
+        leader, seq = "facet_messages f", "f.message"
+        conditions.append("f.facet = (SELECT seq FROM facets WHERE name = ?)")
+        values.append(_facet(positive.pop(0)))
+        joined = " JOIN messages m ON m.seq = f.message"
+    if not matched:
+        for expression in unmatched:
+            conditions.append(f"NOT EXISTS (SELECT 1 FROM search WHERE search MATCH ? AND rowid = {seq})")
+            values.append(expression)
+    for term in (*positive, *(term for term in facets if term.negated)):
+        conditions.append(
+            f"{'NOT ' if term.negated else ''}EXISTS (SELECT 1 FROM facet_messages e WHERE e.message = {seq}"
+            " AND e.facet = (SELECT seq FROM facets WHERE name = ?))"
+        )
+        values.append(_facet(term))
+    for term in query.terms:
+        if term.key in ("state", "in"):
+            condition, given = _by_state(term) if term.key == "state" else _by_conversation(term)
+            conditions.append(f"NOT ({condition})" if term.negated else condition)
+            values += given
+    conditions.append(f"{seq} >= ? AND {seq} < ?")
+    values += (floor, ceiling)
+    where = " AND ".join(conditions)
+    return f"SELECT {seq} FROM {leader}{joined} WHERE {where} ORDER BY {seq} DESC LIMIT ?", [*values, limit]
+
+
+def _facet(term: Term) -> str:
+    return ATTACHMENT if term.key == "has" else f"{term.key}:{term.value}"
+
+
+def _by_state(term: Term) -> tuple[str, list[Any]]:
+    if (condition := _BY_DELIVERIES.get(term.value)) is not None:
+        return f"m.seq IN (SELECT message FROM deliveries WHERE {condition})", []
+    # So written SQLite sees that the partial index of what waits serves.
+    return f"m.state = '{term.value}'" + ("" if term.value == "routed" else " AND m.state <> 'routed'"), []
+
+
+def _by_conversation(term: Term) -> tuple[str, list[Any]]:
+    return "m.conversation = (SELECT conversation FROM messages WHERE id = ?)", [term.value.lower()]
+
+
+def _named(db: sqlite3.Connection, query: Query, floor: int, ceiling: int) -> list[int]:
+    """Messages that a single word names: by their id or its beginning, a delivery's id, or an item's reference."""
+    if len(query.terms) != 1 or query.terms[0].key or query.terms[0].negated:
+        return []
+    word = query.terms[0].value
+    found: list[int] = []
+    if _ID_START.fullmatch(word.lower()):
+        found += _column(db, "SELECT seq FROM messages WHERE id >= ? AND id < ?", word.lower(), word.lower() + "~")
+        found += _column(db, "SELECT message FROM deliveries WHERE id = ?", word.lower())
+    if any(char.isdigit() for char in word):
+        found += _column(
+            db,
+            "SELECT m.seq FROM items i JOIN messages m ON m.conversation = i.conversation WHERE i.reference IN (?, ?)",
+            word,
+            word.upper(),
+        )
+        found += _column(
+            db,
+            "SELECT message FROM deliveries WHERE reference >= ? COLLATE NOCASE AND reference < ? COLLATE NOCASE",
+            word,
+            word + "~",
+        )
+    return [seq for seq in found if floor <= seq < ceiling]
+
+
+def _column(db: sqlite3.Connection, sql: str, *values: Any) -> list[int]:
+    return [row[0] for row in db.execute(f"{sql} LIMIT {_MOST_LOOKED_UP}", values)]
+
+
+def _first_seq_at(db: sqlite3.Connection, moment: int) -> int:
+    """The seq of the first message received at a moment or later: seqs grow with the time of receipt."""
+    low = db.execute("SELECT COALESCE(MIN(seq), 1) FROM messages").fetchone()[0]
+    high = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM messages").fetchone()[0]
+    while low < high:
+        middle = (low + high) // 2
+        row = db.execute("SELECT received_at FROM messages WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)).fetchone()
+        if row is None or row[0] >= moment:
+            high = middle
+        else:
+            low = middle + 1
+    return int(low)
+
+
+def _tail(db: sqlite3.Connection, query: Query, after: int, ceiling: int, limit: int) -> list[int]:
+    """Messages that are not in the index yet, looked at one by one: the newest of them, where there are very many."""
+    rows = db.execute(
+        "SELECT m.seq, m.id, m.recipient, m.from_address, m.from_name, m.subject, m.matched, m.kinds, m.attachments,"
+        " m.state, m.conversation, c.data FROM messages m LEFT JOIN contents c ON c.message = m.seq"
+        f" WHERE m.seq > ? AND m.seq < ? ORDER BY m.seq DESC LIMIT {_LONGEST_TAIL}",
+        (after, ceiling),
+    )
+    found: list[int] = []
+    for row in rows:
+        if all(_meets(db, row, term) != term.negated for term in query.terms):
+            found.append(row["seq"])
+            if len(found) == limit:
+                break
+    return found
+
+
+def _meets(db: sqlite3.Connection, row: sqlite3.Row, term: Term) -> bool:
+    if term.key == "state":
+        states = {each[0] for each in db.execute("SELECT state FROM deliveries WHERE message = ?", (row["seq"],))}
+        if term.value == "pending":
+            return bool(states & {"pending", "sending", "retrying"})
+        return term.value == row["state"] or term.value in states & {"dead", "retrying"}
+    if term.key == "in":
+        same = db.execute("SELECT conversation FROM messages WHERE id = ?", (term.value.lower(),)).fetchone()
+        return same is not None and same[0] == row["conversation"]
+    if term.key in _FACETS:
+        return _facet(term) in facets_of(db, row)
+    subject, sender, recipient, text = (each.split() for each in texts_of(row))
+    words = {"to": recipient, "from": sender, "subject": subject}.get(term.key, [*subject, *sender, *recipient, *text])
+    wanted = pieces(term.value)
+    if not term.key and row["id"].startswith(term.value.lower()) and _ID_START.fullmatch(term.value.lower()):
+        return True
+    if not wanted:
+        return False
+    whole, last = wanted[:-1], wanted[-1]
+    begins = any(word.startswith(last) for word in words) if len(last) > 1 else last in words
+    return begins and set(whole) <= set(words)
