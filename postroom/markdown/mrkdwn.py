@@ -26,10 +26,21 @@ _IN_URL = re.compile(r"[<>|\s]")
 
 def escape(text: str) -> str:
     """Plain text as Slack shows it word for word."""
+    return _escaped(text, _paired(text))
+
+
+def _escaped(text: str, paired: frozenset[str]) -> str:
     shown = text.translate(_ESCAPED)
     if "``" in shown:
         shown = _FENCE.sub(f"`{_BREAK}", shown)
-    return _OPENS.sub(lambda found: _broken(found, shown), shown)
+    return (
+        _OPENS.sub(lambda found: f"{found[0]}{_BREAK}" if found[0] in paired else found[0], shown) if paired else shown
+    )
+
+
+def _paired(line: str) -> frozenset[str]:
+    """Signs of emphasis that a line has more than once: one alone opens nothing."""
+    return frozenset(sign for sign in "*_~`" if line.count(sign) > 1)
 
 
 def convert(markdown: str, *, images: Mapping[str, str] | None = None, limit: int | None = None) -> str:
@@ -47,7 +58,7 @@ class _Slack(Style):
         self._images = images
 
     def words(self, nodes: Sequence[Node]) -> list[str]:
-        return ["".join(map(_shown, grouped(line))) for line in lines_of(spans(nodes, self._images))]
+        return [_line(line) for line in lines_of(spans(nodes, self._images))]
 
     def heading(self, nodes: Sequence[Node]) -> list[str]:
         return self.words([Node("strong", list(nodes))])
@@ -56,11 +67,16 @@ class _Slack(Style):
         return ["```", *_FENCE.sub(f"`{_BREAK}", text.translate(_ESCAPED)).split("\n"), "```"]
 
 
-def _shown(group: list[Span]) -> str:
+def _line(line: list[Span]) -> str:
+    paired = _paired("".join([piece.text for piece in line]))
+    return "".join([_shown(group, paired) for group in grouped(line)])
+
+
+def _shown(group: list[Span], paired: frozenset[str]) -> str:
     """The pieces of one link, or one piece that is none."""
     url = group[0].image or group[0].url
     if not url:
-        return "".join([_marked(piece) for piece in group])
+        return "".join([_marked(piece, paired) for piece in group])
     target = _IN_URL.sub(lambda found: f"%{ord(found[0]):02X}", url).replace("&", "&amp;")
     if same("".join([piece.text for piece in group]), url):
         return f"<{target}>"
@@ -70,12 +86,7 @@ def _shown(group: list[Span]) -> str:
     return marked(words, marks, _SIGNS, lambda shown: f"<{target}|{shown}>") if words.strip() else f"<{target}>"
 
 
-def _marked(piece: Span) -> str:
+def _marked(piece: Span, paired: frozenset[str]) -> str:
     if "code" in piece.marks:
         return marked(piece.text, piece.marks, _SIGNS, lambda text: text.translate(_ESCAPED).replace("`", "'"))
-    return marked(piece.text, piece.marks, _SIGNS, escape)
-
-
-def _broken(found: re.Match[str], text: str) -> str:
-    """A sign that opens emphasis where the same one could close it; alone in a text it is none."""
-    return f"{found[0]}{_BREAK}" if text.find(found[0], found.end()) >= 0 else found[0]
+    return marked(piece.text, piece.marks, _SIGNS, lambda text: _escaped(text, paired))
