@@ -221,16 +221,19 @@ class Matrix(Integration):
 
     def _said_since(self, room: str, since: int) -> dict[str, str]:
         path = f"/_matrix/client/v3/rooms/{quote(room, safe='')}/messages"
-        parameters: dict[str, str | int] = {"dir": "b", "limit": 100, "filter": '{"types":["m.room.message"]}'}
+        user = self._get("/_matrix/client/v3/account/whoami").get("user_id")
+        only = json.dumps({"types": ["m.room.message"], "senders": [user]})  # what others say proves nothing
+        parameters: dict[str, str | int] = {"dir": "b", "limit": 100, "filter": only}
         found: dict[str, str] = {}
         for _ in range(_PAGES):
             page = self._get(path, parameters)
             chunk = page.get("chunk")
-            for event in chunk if isinstance(chunk, list) else []:
+            chunk = chunk if isinstance(chunk, list) else []
+            for event in chunk:
                 content = event.get("content") if isinstance(event, dict) else None
                 if isinstance(content, dict) and isinstance(content.get(KEY), str):
                     found[content[KEY]] = str(event.get("event_id"))
-            if not chunk or not isinstance(page.get("end"), str) or _time(chunk) < since:
+            if not isinstance(page.get("end"), str) or (chunk and _time(chunk) < since):
                 break
             parameters["from"] = page["end"]
         return found

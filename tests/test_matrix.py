@@ -162,9 +162,12 @@ def test_long_after_the_room_is_looked_at(there: MatrixStandin, server: FakeMatr
     before = len(server.events)
     assert chat.deliver(replace(old, uncertain=True)) == first and len(server.events) == before
     fresh = replace(job(), uncertain=True)
+    forged = {**server.events[0], "sender": "@mallory:example.com"}
+    forged["content"] = {**forged["content"], KEY: f"{fresh.marker}-item"}
+    server.events.append(forged)
     fresh = replace(fresh, message=msgspec.structs.replace(fresh.message, received_at=1_700_000_000_000))
     chat.deliver(fresh)
-    assert len(server.events) == before + 1
+    assert len(server.events) == before + 2, "what others say is not taken for it"
 
 
 @pytest.mark.parametrize("text", ["x" * 200_000, "🔥 <&> " * 30_000, "wörd\n\n" * 20_000])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,6 +11,7 @@ from tests.standins import Standin
 
 ROOM = "!room:example.com"
 ALIAS = "#ops:example.com"
+USER = "@postroom:example.com"
 CLIENT = "/_matrix/client/v3"
 
 
@@ -32,7 +34,7 @@ class FakeMatrix:
         if path == "/_matrix/media/v3/upload":
             return self._upload(request)
         if path == f"{CLIENT}/account/whoami":
-            return Reply.of({"user_id": "@postroom:example.com", "device_id": "ABC"})
+            return Reply.of({"user_id": USER, "device_id": "ABC"})
         if path == f"{CLIENT}/joined_rooms":
             return Reply.of({"joined_rooms": self.joined})
         if path.startswith(f"{CLIENT}/directory/room/"):
@@ -65,6 +67,7 @@ class FakeMatrix:
             event = f"$event{len(self.events)}"
             self.now += 1000
             sent = {
+                "sender": USER,
                 "event_id": event,
                 "type": "m.room.message",
                 "origin_server_ts": self.now,
@@ -78,7 +81,11 @@ class FakeMatrix:
         assert request.query["dir"] == "b"
         end = int(request.query.get("from", len(self.events)))
         start = max(0, end - int(request.query["limit"]))
-        page = {"chunk": self.events[start:end][::-1], "start": str(end)}
+        senders = json.loads(request.query["filter"])["senders"]
+        page = {
+            "chunk": [each for each in self.events[start:end][::-1] if each["sender"] in senders],
+            "start": str(end),
+        }
         return Reply.of(page | ({"end": str(start)} if start else {}))
 
     def contents(self, *, threaded: bool, files: bool = False) -> list[dict[str, Any]]:
