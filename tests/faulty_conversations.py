@@ -16,7 +16,6 @@ import msgspec
 
 import app
 from postroom import config
-from postroom.fields import Rate, Seconds
 from postroom.integration import Guarantee, Integration
 from postroom.store import keys, rulesets
 from postroom.store.database import connect, migrate
@@ -24,6 +23,7 @@ from postroom.testing.faults import Faulty
 from tests.instance import Instance, document, message_id_of
 from tests.kinds import KINDS
 from tests.servers import Receiver
+from tests.standin_settings import settings
 from tests.standins import Standin, standins
 
 SECONDS = 20.0
@@ -57,13 +57,7 @@ class Case(Faulty):
         return integration.opens_items(integration.options)
 
     def settings(self) -> dict[str, Any]:
-        return {
-            "kind": self.standin.kind,
-            "allow_private": True,
-            "timeout": "40s",
-            "retry": ["0s"] * 8,
-            **{name: _plain(value) for name, value in self.standin.options().items()},
-        }
+        return settings(self.standin, timeout="40s", retry=["0s"] * 8)
 
     def mails(self) -> list[dict[str, Any]]:
         to = f"{self.name}@customer.example"
@@ -95,23 +89,6 @@ def _files(mail: int) -> list[dict[str, Any]]:
 
 def _told(text: str) -> str:
     return re.sub(r"[\w%-]*\d[\w%-]*", "0", text)
-
-
-def _plain(value: Any) -> Any:
-    """A setting as people write it."""
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, Seconds):
-        return f"{value:g}s"
-    if isinstance(value, Rate):
-        return f"{value.count}/{value.seconds:g}s"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name.rstrip("_"): _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return str(value)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from postroom.fields import Bytes, Rate, Seconds
 from tests.standins import Standin
 
 
@@ -15,10 +16,16 @@ def settings(standin: Standin, **more: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Seconds):
+        return f"{value:g}s"
+    if isinstance(value, Rate):
+        return f"{value.count}/{value.seconds:g}s"
+    if isinstance(value, Bytes):
+        return int(value)
     if isinstance(value, str):
         return str(value)  # secrets and URLs are types of their own
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name.rstrip("_"): _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
