@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from postroom.browser_session import BrowserSession
+from integrations._misago_session import BrowserSession
 from postroom.composition import compose, not_taken, title_of
 from postroom.exchange import Answer
 from postroom.fields import Secret, Url

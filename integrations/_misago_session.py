@@ -1,4 +1,4 @@
-"""A session with a site of Django that has no tokens: signing in as its own browser client does."""
+"""A session with Misago, which has no tokens: signing in as its own browser client does (a site of Django)."""
 
 from __future__ import annotations
 

@@ -205,6 +205,19 @@ def test_a_quoted_marker_is_not_taken_for_the_thread(misago: MisagoServer, forum
     assert forum.find(job(item=other)) is None
 
 
+def test_the_search_takes_any_key(forum: Integration) -> None:
+    """Misago's index cuts words into pieces: signed and broken numbers, powers of ten, words, as they look in a key."""
+    for key in (
+        "01980e10-12e5-7e31-9e40-0123456789ab",
+        "0198dead-beef-7ace-8fed-abcdefabcdef",
+        "01980000-0000-7000-9000-00000000e-01",
+        "00000000-0000-0000-0000-000000000000",
+    ):
+        delivery = job(key=key)
+        assert forum.find(delivery) is None
+        assert forum.deliver(delivery) == forum.find(delivery)
+
+
 def test_uploads_are_done_once_and_not_kept_for_ever(misago: MisagoServer, forum: Integration) -> None:
     steps: dict[str, str] = {}
     assert failure(forum, attachment("a.txt"), record=steps.__setitem__, category="99").status == 400
