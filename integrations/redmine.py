@@ -2,29 +2,31 @@
 
 https://www.redmine.org/projects/redmine/wiki/Rest_api, proved against 5.0. Redmine knows no idempotency key,
 so the last line of each text is the delivery's marker, which Redmine's search finds as soon as the issue is stored.
+Files are uploaded first, and come to the issue or the note in the request that makes it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from postroom.composition import compose, title_of
+from postroom.composition import compose, not_taken, title_of
 from postroom.exchange import Answer
-from postroom.fields import Secret, Url
+from postroom.fields import Json, Secret, Url
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, setting
 
 _SUBJECT = 255
-_SHOWN = (".bmp", ".gif", ".jpg", ".jpe", ".jpeg", ".png", ".webp")
-"""Names of pictures that browsers show."""
 _KEEP_NAMES = 600.0
 """Seconds for which the ids of names are remembered."""
 _REFUSED = "refused: "
 """Begins the recorded reference of an attachment that Redmine did not take."""
+_SHOWN = (".bmp", ".gif", ".jpg", ".jpe", ".jpeg", ".png", ".webp")
+"""Names of pictures that browsers show."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class RedmineOptions:
     formatting: Literal["textile", "markdown"] = setting(
         "text formatting of this Redmine (Administration, Settings, General); CommonMark is `markdown`",
         default="textile",
+    )
+    states: dict[str, str] = setting(
+        "names of the statuses that `state` of an update sets, `open` and `closed`; by default the first that the user "
+        "may set and that Redmine counts as such",
+        default_factory=dict,
     )
 
 
@@ -52,6 +59,11 @@ class RedmineFields:
         "values by number of the custom field; by name only with an administrator's key", default=None
     )
     private: bool | None = setting("makes the issue private, and the notes of later mail", default=None)
+    fields: dict[str, Json] | None = setting(
+        "anything else of an issue by its name in Redmine's API: start_date, due_date, estimated_hours, done_ratio, "
+        "parent_issue_id, watcher_user_ids, fixed_version_id (the name of a version too)",
+        default=None,
+    )
 
 
 class Redmine(Integration):
@@ -60,14 +72,23 @@ class Redmine(Integration):
     kind = "redmine"
     summary = "Opens an issue in Redmine; later mail of the conversation becomes notes of it."
     guarantee = Guarantee.CONSISTENT_SEARCH
+    example = """\
+kind: redmine
+url: https://redmine.example.com
+api_key: "${REDMINE_KEY}"
+project: support
+"""
     Options = RedmineOptions
     Fields = RedmineFields
 
     def __init__(self, name: str, options: RedmineOptions, *, http: Http, data_dir: Path) -> None:
         super().__init__(name, options, http=http, data_dir=data_dir)
+        for state in options.states:
+            if state not in ("open", "closed"):
+                raise ValueError(f"states: '{state}' is none; there are `open` and `closed`")
         self._url = options.url.rstrip("/")
         self._headers = {"X-Redmine-API-Key": str(options.api_key)}
-        self._names: dict[str, tuple[float, dict[str, int]]] = {}
+        self._lists: dict[str, tuple[float, list[dict[str, Any]]]] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -75,27 +96,58 @@ class Redmine(Integration):
         return Markup(options.formatting)
 
     def deliver(self, job: Job) -> Receipt:
-        done = job.steps.get("item" if job.item is None else "comment")
-        if done is not None:
-            return self._receipt(done)
-        return self._create(job) if job.item is None else self._comment(job, _number(job.item))
+        number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job))
+        if job.content.state:
+            job.once("state", lambda: self._set_state(number, job.content.state))
+        return self._receipt(number)
 
     def find(self, job: Job) -> Receipt | None:
-        """The issue that holds the marker: in its description, or for a comment in one of its notes."""
+        """The issue that holds the marker: in one of its notes where we comment on it, or else in its description."""
         parameters: dict[str, str | int] = {"q": job.marker, "issues": 1, "limit": 10}
         results = _rows(self._get("/search.json", parameters), "results")
+        if job.item is not None:
+            if any(str(row["id"]) == job.item.reference for row in results):
+                return self._receipt(_number(job.item.reference))
+            if job.content.update:
+                return None
         # Others may quote the marker later: the oldest is the one that was made with it.
         made = [int(row["id"]) for row in results if job.marker in str(row.get("description"))]
-        if made:
-            return self._receipt(str(min(made)))
-        wanted = _number(job.item) if job.item is not None else None
-        return self._receipt(wanted) if wanted and any(str(row.get("id")) == wanted for row in results) else None
+        return self._receipt(str(min(made))) if made else None
 
-    def _create(self, job: Job) -> Receipt:
+    def check(self) -> Sequence[str]:
+        user = _inside(self._get("/users/current.json").json(), "user")
+        name = " ".join(str(_inside(user, each) or "") for each in ("firstname", "lastname")).strip()
+        told = [f"known as {name or 'a user without a name'} ({_inside(user, 'mail') or _inside(user, 'login')})"]
+        for state in self.options.states:
+            try:
+                self._statuses_of(state)
+            except DeliveryError as error:
+                if not error.permanent or error.status is not None:
+                    raise
+                told.append(error.reason)
+        project = self.options.project
+        if project is None:
+            return [*told, "each rule must name a project: the destination names none"]
+        answer = self.http.get(
+            f"{self._url}/projects/{quote(project, safe='')}.json",
+            params={"include": "trackers"},
+            headers=self._headers,
+            expect=(200, 403, 404),
+        )
+        if answer.status != 200:
+            return [*told, f"there is no project '{project}', or the user may not see it"]
+        found = _inside(answer.json(), "project")
+        trackers = _inside(found, "trackers")
+        names = [str(_inside(each, "name")) for each in trackers] if isinstance(trackers, list) else []
+        return [*told, f"sees the project {_inside(found, 'name')} with the trackers {', '.join(names) or 'none'}"]
+
+    def _create(self, job: Job) -> str:
         issue = self._attributes(job.content.fields)
+        uploads, pictures, notes = self._uploads(job)
         issue["subject"] = title_of(job, _SUBJECT)
-        uploads, notes, pictures = self._uploads(job)
-        issue["description"] = self._text(job, notes, pictures)
+        issue["description"] = compose(
+            job, self.markup(self.options), title_limit=_SUBJECT, images=pictures, notes=notes
+        )
         if uploads:
             issue["uploads"] = uploads
         url = self._url + "/issues.json"
@@ -105,35 +157,72 @@ class Redmine(Integration):
         number = _inside(answer.json(), "issue", "id")
         if not isinstance(number, int):
             raise answer.error("Redmine's answer names no issue", unknown=True)
-        return self._receipt(str(number))
+        return str(number)
 
-    def _comment(self, job: Job, number: str) -> Receipt:
-        uploads, refused, pictures = self._uploads(job)
-        issue: dict[str, Any] = {"notes": self._text(job, refused, pictures)}
+    def _comment(self, job: Job) -> str:
+        number = _number(job.item.reference if job.item else None)
+        uploads, pictures, notes = self._uploads(job)
+        issue: dict[str, Any] = {"notes": compose(job, self.markup(self.options), images=pictures, notes=notes)}
         if job.content.fields.get("private"):
             issue["private_notes"] = True
         if uploads:
             issue["uploads"] = uploads
+        self._change(number, issue, "the note")
+        return number
+
+    def _change(self, number: str, issue: dict[str, Any], what: str) -> None:
         url = f"{self._url}/issues/{number}.json"
         answer = self.http.put(url, json={"issue": issue}, headers=self._headers, expect=(200, 204, 404, 409, 422))
         if answer.status == 404:
-            error = answer.error(f"issue {number} is gone from Redmine, or hidden from this user")
-            error.item_gone = True
-            raise error
+            raise answer.error(f"issue {number} is gone from Redmine, or hidden from this user", item_gone=True)
         if answer.status == 409:
             raise answer.error(f"issue {number} was being changed by someone else")
         if answer.status == 422:
-            raise answer.error(f"Redmine refused the note: {_errors(answer)}", permanent=True)
-        return self._receipt(number)
+            raise answer.error(f"Redmine refused {what}: {_errors(answer)}", permanent=True)
 
-    def _uploads(self, job: Job) -> tuple[list[dict[str, str]], list[str], dict[str, str]]:
+    def _set_state(self, number: str, state: str) -> str:
+        issue = self._read(number)
+        if self._is_closed(issue) == (state == "closed"):
+            return state
+        # A new Redmine tells what the workflow lets this user set; an old one takes all in silence.
+        allowed = _inside(issue, "allowed_statuses")
+        ids = [_inside(each, "id") for each in allowed] if isinstance(allowed, list) else None
+        wanted = self._statuses_of(state)
+        possible = [each for each in wanted if ids is None or each in ids]
+        if possible:
+            self._change(number, {"status_id": possible[0]}, "the status")
+        if not possible or self._is_closed(self._read(number)) != (state == "closed"):
+            reason = f"the workflow of issue {number} lets this user set no status that is {state}"
+            raise DeliveryError(reason, permanent=True)
+        return state
+
+    def _read(self, number: str) -> dict[str, Any]:
+        answer = self._get(f"/issues/{number}.json", {"include": "allowed_statuses"})
+        issue = _inside(answer.json(), "issue")
+        if not isinstance(issue, dict):
+            raise answer.error("Redmine's answer holds no issue", unknown=True)
+        return issue
+
+    def _is_closed(self, issue: dict[str, Any]) -> bool:
+        status = _inside(issue, "status", "id")
+        rows = self._list("/issue_statuses.json", "issue_statuses")
+        return any(row["id"] == status and row.get("is_closed") is True for row in rows)
+
+    def _statuses_of(self, state: str) -> list[int]:
+        """The ids of the statuses that stand for a state, in Redmine's order."""
+        if state in self.options.states:
+            return [self._id("status", self.options.states[state], "/issue_statuses.json", "issue_statuses")]
+        rows = self._list("/issue_statuses.json", "issue_statuses")
+        return [row["id"] for row in rows if (row.get("is_closed") is True) == (state == "closed")]
+
+    def _uploads(self, job: Job) -> tuple[list[dict[str, str]], dict[str, str], list[str]]:
         """Uploads what no earlier attempt did.
 
-        Returns what the issue takes, a line on each file not taken, and the addresses of pictures by Content-ID.
+        Returns what the issue takes, the addresses of pictures by Content-ID, and a line on each file not taken.
         """
         uploads: list[dict[str, str]] = []
-        notes: list[str] = []
         pictures: dict[str, str] = {}
+        notes: list[str] = []
         for position, attachment in enumerate(job.attachments):
             info, step = attachment.info, f"attachment:{position}"
             token = job.steps.get(step)
@@ -146,16 +235,14 @@ class Redmine(Integration):
                     raise
                 job.record(step, token)
             if token.startswith(_REFUSED):
-                why = token.removeprefix(_REFUSED)
-                notes.append(f"Attachment not taken by Redmine: {info.name} ({info.size} bytes): {why}")
-            else:
-                uploads.append({"token": token, "filename": info.name, "content_type": info.content_type})
-                if info.content_id and info.name.lower().endswith(_SHOWN):
-                    # By its number: of files with the same name Redmine would show the newest.
-                    number = token.partition(".")[0]
-                    where = f"{quote(number, safe='')}/{quote(info.name, safe='')}"
-                    pictures[info.content_id] = f"{self._url}/attachments/download/{where}"
-        return uploads, notes, pictures
+                notes.append(not_taken(info.name, info.size, token.removeprefix(_REFUSED)))
+                continue
+            uploads.append({"token": token, "filename": info.name, "content_type": info.content_type})
+            if info.content_id and info.name.lower().endswith(_SHOWN):
+                # By its number: of files with the same name Redmine would show the newest.
+                where = f"{quote(token.partition('.')[0], safe='')}/{quote(info.name, safe='')}"
+                pictures[info.content_id] = f"{self._url}/attachments/download/{where}"
+        return uploads, pictures, notes
 
     def _upload(self, name: str, chunks: Any, size: int) -> str:
         answer = self.http.post(
@@ -187,7 +274,9 @@ class Redmine(Integration):
         if not project:
             raise DeliveryError("neither the rule nor the destination names a project", permanent=True)
         home = f"/projects/{quote(str(project), safe='')}"
-        issue: dict[str, Any] = {"project_id": project}
+        issue: dict[str, Any] = {**(fields.get("fields") or {}), "project_id": project}
+        if version := issue.get("fixed_version_id"):
+            issue["fixed_version_id"] = self._id("version", str(version), f"{home}/versions.json", "versions")
         sources = {
             "tracker": ("tracker_id", "/trackers.json", "trackers"),
             "status": ("status_id", "/issue_statuses.json", "issue_statuses"),
@@ -212,36 +301,47 @@ class Redmine(Integration):
         if value.isascii() and value.isdigit():
             return int(value)
         wanted = value.casefold().strip()
-        with self._lock:
-            since, known = self._names.get(path, (0.0, {}))
-        if wanted not in known or time.monotonic() - since > _KEEP_NAMES:
-            known = {}
-            # Lists that come in pages have a limit of 100.
-            for row in _rows(self._get(path, {"limit": 100}), key):
-                row = row.get("user") or row.get("group") or row
-                known[str(row.get("name")).casefold().strip()] = int(row["id"])
-            with self._lock:
-                self._names[path] = (time.monotonic(), known)
+        known = _by_name(self._list(path, key))
+        if wanted not in known:
+            known = _by_name(self._list(path, key, anew=True))
         if wanted not in known:
             names = ", ".join(sorted(known)) or "none"
             raise DeliveryError(f"Redmine knows no {what} '{value}'; it has {names}", permanent=True)
         return known[wanted]
 
-    def _get(self, path: str, params: dict[str, str | int]) -> Answer:
+    def _list(self, path: str, key: str, *, anew: bool = False) -> list[dict[str, Any]]:
+        """What Redmine has of something, remembered for some minutes."""
+        with self._lock:
+            since, known = self._lists.get(path, (0.0, []))
+        if anew or not known or time.monotonic() - since > _KEEP_NAMES:
+            try:
+                # Lists that come in pages have a limit of 100.
+                known = _rows(self._get(path, {"limit": 100}), key)
+            except DeliveryError as error:
+                error.unknown = False  # Looking makes nothing.
+                raise
+            with self._lock:
+                self._lists[path] = (time.monotonic(), known)
+        return known
+
+    def _get(self, path: str, params: dict[str, str | int] | None = None) -> Answer:
         return self.http.get(self._url + path, params=params, headers=self._headers)
 
     def _receipt(self, number: str) -> Receipt:
         return Receipt(number, f"{self._url}/issues/{number}")
 
-    def _text(self, job: Job, notes: list[str], pictures: dict[str, str]) -> str:
-        """Body, footer and marker. Pictures of the mail are shown in place."""
-        return compose(job, self.markup(self.options), title_limit=_SUBJECT, images=pictures, notes=notes)
+
+def _number(reference: str | None) -> str:
+    if not reference or not (reference.isascii() and reference.isdigit()):
+        raise DeliveryError(f"the item '{reference}' is no issue of Redmine", permanent=True)
+    return reference
 
 
-def _number(item: Receipt) -> str:
-    if not item.reference or not (item.reference.isascii() and item.reference.isdigit()):
-        raise DeliveryError(f"the item '{item.reference}' is no issue of Redmine", permanent=True)
-    return item.reference
+def _by_name(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """The ids of rows by name; memberships hold a user or a group."""
+    shown = [(row.get("user") or row.get("group") or row) for row in rows]
+    named = [row for row in shown if isinstance(row, dict) and isinstance(row.get("id"), int)]
+    return {str(row.get("name")).casefold().strip(): row["id"] for row in named}
 
 
 def _errors(answer: Answer) -> str:

@@ -15,6 +15,7 @@ import pytest
 from postroom.exchange import DeliveryError
 from postroom.fields import Secret
 from postroom.integration import Integration, Markup, Receipt, escape
+from postroom.testing import deliver_in_the_end
 from tests.integration.redmine_server import RedmineServer
 from tests.kinds import attachment, build, job
 from tests.servers import CutProxy
@@ -171,7 +172,7 @@ def test_uploads_are_done_once(redmine: RedmineServer, tracker: Integration) -> 
     assert set(steps) == {"attachment:0", "attachment:1"}
     before = dict(steps)
     receipt = tracker.deliver(job(*files, steps=dict(steps), record=steps.__setitem__))
-    assert steps == before and len(redmine.issue(number(receipt))["attachments"]) == 2
+    assert steps == before | {"item": number(receipt)} and len(redmine.issue(number(receipt))["attachments"]) == 2
 
 
 def test_a_token_that_went_stale_is_replaced(redmine: RedmineServer, tracker: Integration) -> None:
@@ -187,8 +188,64 @@ def test_refused_attachments_are_noted(redmine: RedmineServer, tracker: Integrat
     issue = redmine.issue(number(receipt))
     assert {each["filename"] for each in issue["attachments"]} >= {"fine.txt"}
     description = html.unescape(issue["description"])
-    assert "Attachment not taken by Redmine: large.bin (1100000 bytes): This file cannot be" in description
+    assert "Attachment not taken: large.bin (1100000 bytes): This file cannot be" in description
     assert "virus.exe (2 bytes): " in description
+
+
+def test_further_fields(redmine: RedmineServer, tracker: Integration) -> None:
+    parent = number(tracker.deliver(job()))
+    further = {"due_date": "2030-02-03", "estimated_hours": "3.5", "done_ratio": "40", "parent_issue_id": parent}
+    issue = redmine.issue(number(tracker.deliver(job(fields={"start_date": "2030-01-02", **further}))))
+    assert (issue["start_date"], issue["due_date"], issue["done_ratio"]) == ("2030-01-02", "2030-02-03", 40)
+    assert issue["estimated_hours"] == 3.5 and str(issue["parent"]["id"]) == parent
+    error = failure(tracker, fields={"parent_issue_id": "999999"})
+    assert error.permanent and error.status == 422
+
+
+def test_state(redmine: RedmineServer, tracker: Integration) -> None:
+    item = tracker.deliver(job())
+    tracker.deliver(job(item=item, state="open"))
+    assert redmine.issue(number(item))["status"]["name"] == "New"
+    for state, closed in (("closed", True), ("closed", True), ("open", False)):
+        tracker.deliver(job(item=item, state=state))
+        issue = redmine.issue(number(item))
+        assert (issue["closed_on"] is not None and issue["status"]["name"] in ("Closed", "Rejected")) == closed
+    assert len(redmine.notes(number(item))) == 4
+
+
+def test_states_by_name(redmine: RedmineServer, tmp_path: Path) -> None:
+    tracker = destination(redmine, tmp_path, states={"closed": "Rejected", "open": "Feedback"})
+    item = tracker.deliver(job())
+    for state, status in (("closed", "Rejected"), ("open", "Feedback")):
+        tracker.deliver(job(item=item, state=state))
+        assert redmine.issue(number(item))["status"]["name"] == status
+    error = failure(destination(redmine, tmp_path, states={"closed": "Gone"}), item=item, state="closed")
+    assert error.permanent and error.reason.startswith("Redmine knows no status 'Gone'; it has closed, ")
+
+
+@pytest.mark.parametrize("instead", [b"", ERROR_500], ids=["connection closed", "500"])
+def test_answer_lost_after_the_status_was_set(
+    redmine: RedmineServer, proxy: CutProxy, tmp_path: Path, instead: bytes
+) -> None:
+    tracker = destination(redmine, tmp_path, url=proxy.url)
+    item = tracker.deliver(job())
+    changes: list[str] = []
+
+    def second(method: str, path: str) -> bool:
+        changes.extend([path] if method == "PUT" else [])
+        return method == "PUT" and len(changes) == 2
+
+    proxy.cut, proxy.instead = second, instead
+    assert deliver_in_the_end(tracker, job(item=item, state="closed")) == item
+    assert len(changes) == 2 and redmine.issue(number(item))["closed_on"] is not None
+    assert len(redmine.notes(number(item))) == 1
+
+
+def test_check(redmine: RedmineServer, tracker: Integration, tmp_path: Path) -> None:
+    known, project = tracker.check()
+    assert known.startswith("known as Redmine Admin (")
+    assert project == "sees the project Inbox with the trackers Bug, Feature, Support"
+    assert "there is no project 'nope'" in destination(redmine, tmp_path, project="nope").check()[-1]
 
 
 def test_errors_of_the_real_server(redmine: RedmineServer, tracker: Integration, tmp_path: Path) -> None:

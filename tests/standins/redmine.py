@@ -7,6 +7,13 @@ from tests.kinds import SECRET
 from tests.servers import Reply, Request
 from tests.standins import Standin
 
+STATUSES = [
+    {"id": 1, "name": "New", "is_closed": False},
+    {"id": 2, "name": "In Progress", "is_closed": False},
+    {"id": 5, "name": "Closed", "is_closed": True},
+    {"id": 6, "name": "Rejected", "is_closed": True},
+]
+
 
 class FakeRedmine:
     """As much of Redmine's API as the kind uses, with the shapes of a real 5.0."""
@@ -15,7 +22,15 @@ class FakeRedmine:
         self.issues: dict[int, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.largest = 1 << 20
-        self.names = {"trackers": [{"id": 1, "name": "Bug"}, {"id": 2, "name": "Feature"}]}
+        self.names: dict[str, list[dict[str, Any]]] = {
+            "trackers": [{"id": 1, "name": "Bug"}, {"id": 2, "name": "Feature"}],
+            "issue_statuses": STATUSES,
+            "versions": [{"id": 3, "name": "1.0"}],
+        }
+        self.allowed: list[int] | None = [2, 5, 6]
+        """Statuses that the workflow lets the user set; None: as an older Redmine, it does not tell and allows all."""
+        self.obeys = True
+        """False: a status is not set, and nothing is said of it."""
 
     def __call__(self, request: Request) -> Reply:
         if request.headers.get("x-redmine-api-key") != SECRET:
@@ -23,7 +38,7 @@ class FakeRedmine:
         if request.path == "/issues.json":
             issue = request.json()["issue"]
             number = len(self.issues) + 1
-            self.issues[number] = {**issue, "notes": []}
+            self.issues[number] = {"status_id": 1, **issue, "notes": []}
             return Reply.of({"issue": {"id": number}}, 201)
         if request.path == "/uploads.json":
             if len(request.body) > self.largest:
@@ -37,14 +52,34 @@ class FakeRedmine:
         if request.path.startswith("/attachments/"):
             number = request.path.removeprefix("/attachments/").removesuffix(".json")
             return Reply(200 if any(token.startswith(f"{number}.") for token in self.files) else 404, b"{}")
+        if request.path == "/users/current.json":
+            user = {"id": 5, "login": "bot", "firstname": "Postroom", "lastname": "Bot", "mail": "bot@example.com"}
+            return Reply.of({"user": user})
+        if request.path == "/projects/inbox.json":
+            return Reply.of({"project": {"id": 1, "name": "Inbox", "trackers": self.names["trackers"]}})
+        if request.path.startswith("/projects/") and request.path.count("/") == 2:
+            return Reply(404)
         if request.path.startswith("/issues/"):
-            issue = self.issues.get(int(request.path.removeprefix("/issues/").removesuffix(".json")))
-            if issue is None:
-                return Reply(404)
-            issue["notes"].append(request.json()["issue"])
-            return Reply(204)
+            return self._issue(int(request.path.removeprefix("/issues/").removesuffix(".json")), request)
         key = request.path.strip("/").removesuffix(".json").rpartition("/")[2]
         return Reply.of({key: self.names.get(key, [])})
+
+    def _issue(self, number: int, request: Request) -> Reply:
+        issue = self.issues.get(number)
+        if issue is None:
+            return Reply(404)
+        if request.method == "GET":
+            status = next(each for each in STATUSES if each["id"] == issue["status_id"])
+            shown = {"id": number, "status": {"id": status["id"], "name": status["name"]}}
+            if self.allowed is not None:
+                shown["allowed_statuses"] = [each for each in STATUSES if each["id"] in self.allowed]
+            return Reply.of({"issue": shown})
+        changes = request.json()["issue"]
+        if "status_id" in changes and self.obeys:
+            issue["status_id"] = changes["status_id"]
+        if changes.get("notes"):
+            issue["notes"].append(changes)
+        return Reply(204)
 
     def _holds(self, number: int, text: str) -> bool:
         issue = self.issues[number]
@@ -66,3 +101,17 @@ class RedmineStandin(Standin):
 
     def made(self) -> int:
         return len(self.well.issues)
+
+    def texts(self) -> list[str]:
+        return [each["description"] for each in self.well.issues.values()]
+
+    def comments(self) -> list[str]:
+        return [note["notes"] for each in self.well.issues.values() for note in each["notes"]]
+
+    def attached(self) -> list[str]:
+        holders = [holder for each in self.well.issues.values() for holder in (each, *each["notes"])]
+        return [upload["filename"] for holder in holders for upload in holder.get("uploads", [])]
+
+    def state(self) -> str:
+        *_, issue = self.well.issues.values()
+        return "closed" if issue["status_id"] in (5, 6) else "open"
