@@ -1,4 +1,4 @@
-"""Keeps the search index up with the mail, in a thread of its own: behind the accepting transaction, in small ones."""
+"""Keeps search index and statistics up with the mail, in a thread of its own: behind the mail, a little at a time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import threading
 import time
 from pathlib import Path
 
+from postroom.ids import now_ms
+from postroom.store import statistics
 from postroom.store.database import connect
-from postroom.store.search_index import index_next
+from postroom.store.search_index import index_next, indexed_upto
 from postroom.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -17,6 +19,7 @@ log = logging.getLogger(__name__)
 _BATCH = 50
 _LOOK = 0.5
 """Seconds between looks while there is nothing to do."""
+_TIDY = 3600.0
 _SHARE = 3
 """It rests so many times as long as it works: mail and deliveries go first."""
 
@@ -27,6 +30,7 @@ class Indexer:
     def __init__(self, database: Path) -> None:
         self._database = database
         self._stopping = threading.Event()
+        self._tidied_at = 0.0
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
 
     def start(self) -> None:
@@ -51,11 +55,16 @@ class Indexer:
         """Indexes a batch where there is one. Returns the seconds to rest."""
         try:
             newest = reads.execute("SELECT MAX(seq) FROM messages").fetchone()[0] or 0
-            upto = reads.execute("SELECT value FROM settings WHERE name = 'search_indexed'").fetchone()
-            if newest <= (int(upto[0]) if upto else 0):
+            behind = newest > indexed_upto(reads)
+            if not behind and not statistics.waits(reads):
                 return _LOOK
             began = time.monotonic()
-            writer.run(lambda db: index_next(db, _BATCH))
+            if behind:
+                writer.run(lambda db: index_next(db, _BATCH))
+            writer.run(lambda db: statistics.count_attempts(db, 4 * _BATCH))
+            if began > self._tidied_at + _TIDY:
+                self._tidied_at = began
+                writer.run(lambda db: statistics.forget_short_slots(db, now_ms()))
             return (time.monotonic() - began) * _SHARE
         except sqlite3.Error as error:
             # A full disk: the mail itself is refused meanwhile, and the search may lag.

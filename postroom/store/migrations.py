@@ -32,3 +32,8 @@ def destinations(db: Database) -> None:
 @migrations()
 def search(db: Database) -> None:
     schema.run(db.conn, schema.SEARCH)
+
+
+@migrations()
+def statistics(db: Database) -> None:
+    schema.run(db.conn, schema.STATISTICS)

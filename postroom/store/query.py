@@ -93,7 +93,8 @@ def parse(text: str, now: int, states: tuple[str, ...]) -> Query:
 
 def pieces(text: str) -> list[str]:
     """The words of a text as the index has them: runs of letters and digits, folded, without accents."""
-    bare = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    bare = "".join(char for char in folded if not unicodedata.combining(char))
     return _PIECE.findall(bare)
 
 

@@ -135,6 +135,19 @@ CREATE INDEX facets_of_message ON facet_messages (message);
 """
 """Full-text search and facets."""
 
+STATISTICS = """
+-- Counts by time slot: see store/statistics.py.
+CREATE TABLE traffic (span INTEGER NOT NULL, slot INTEGER NOT NULL, ingress TEXT NOT NULL, rule TEXT NOT NULL,
+  destination TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (span, slot, ingress, rule, destination))
+  WITHOUT ROWID;
+CREATE TABLE arrivals (span INTEGER NOT NULL, slot INTEGER NOT NULL, ingress TEXT NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (span, slot, ingress)) WITHOUT ROWID;
+CREATE TABLE outcomes (span INTEGER NOT NULL, slot INTEGER NOT NULL, destination TEXT NOT NULL, result TEXT NOT NULL,
+  latency INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (span, slot, destination, result, latency))
+  WITHOUT ROWID;
+"""
+"""Traffic, arrivals and outcomes over time."""
+
 
 def run(db: sqlite3.Connection, script: str) -> None:
     """Runs a script inside the transaction of its caller."""
@@ -149,6 +162,6 @@ def in_memory() -> sqlite3.Connection:
     """An empty store that is gone when it is closed."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
-    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH):
+    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH, STATISTICS):
         run(db, script)
     return db

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from postroom.store import content
+from postroom.store import content, statistics
 from postroom.store.query import pieces
 
 _UPTO = "search_indexed"
@@ -30,13 +30,18 @@ def index_next(db: sqlite3.Connection, most: int) -> int:
     """Indexes the oldest messages that are not in yet, inside the caller's transaction. Returns how many there were."""
     upto = indexed_upto(db)
     rows = db.execute(
-        "SELECT m.seq, m.recipient, m.from_address, m.from_name, m.subject, m.matched, m.kinds, m.attachments, c.data"
-        " FROM messages m LEFT JOIN contents c ON c.message = m.seq WHERE m.seq > ? ORDER BY m.seq LIMIT ?",
+        "SELECT m.seq, m.received_at, m.ingress, m.state, m.recipient, m.from_address, m.from_name, m.subject,"
+        " m.matched, m.kinds, m.attachments, c.data FROM messages m LEFT JOIN contents c ON c.message = m.seq WHERE m.seq > ?"
+        " ORDER BY m.seq LIMIT ?",
         (upto, most),
     ).fetchall()
     if not rows:
         return 0
     last = rows[-1]["seq"]
+    owed = db.execute(
+        "SELECT message, rule, destination FROM deliveries WHERE message > ? AND message <= ?", (upto, last)
+    ).fetchall()
+    statistics.count_messages(db, rows, owed)
     texts = []
     for row in rows:
         add_facets(db, row["seq"], facets_of(db, row))
