@@ -40,7 +40,7 @@ Set(\$DatabaseHost, ''); Set(\$DatabasePort, ''); Set(\$DatabaseUser, ''); Set(\
 \$RT::MasonDataDir = '$RUN/mason'; \$RT::MasonSessionDir = '$RUN/sessions';
 1;
 PERL
-  rt-setup-database-5 --action init --skip-create >"$RUN/setup.log" 2>&1 || { cat "$RUN/setup.log" >&2; exit 1; }
+  /usr/sbin/rt-setup-database-5 --action init --skip-create >"$RUN/setup.log" 2>&1 || { cat "$RUN/setup.log" >&2; exit 1; }
   cat > "$RUN/seed.pl" <<'PERL'
 sub must { my ($ok, $why) = @_; die "$why\n" unless $ok; return $ok }
 my $system = RT->SystemUser;
