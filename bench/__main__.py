@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("ingest", "delivery", "memory", "rules")
+NAMES = ("ingest", "delivery", "memory", "rules", "pages")
 
 
 def main() -> None:

@@ -84,6 +84,16 @@ def postroom(rules: str, destinations: str) -> Iterator[Running]:
 
 
 @contextmanager
+def running_at(folder: Path, config: str) -> Iterator[Running]:
+    """An instance on a folder that is there already; `{port}` of its configuration is filled in."""
+    port = free_port()
+    (folder / "config.yaml").write_text(config.format(port=port))
+    command = [sys.executable, str(ROOT / "app.py"), "serve", "--config", str(folder / "config.yaml")]
+    with _running(command, port, folder, "/readyz") as running:
+        yield running
+
+
+@contextmanager
 def floor() -> Iterator[Running]:
     """Bare Flask on the same server and as many threads: decodes the JSON, compares the secret."""
     with tempfile.TemporaryDirectory(prefix="postroom-bench-") as name:
