@@ -21,12 +21,14 @@ export LANG=C.UTF-8 PYTHONPATH=$RUN DJANGO_SETTINGS_MODULE=instance PYTHONDONTWR
 export POSTGRES_DB=misago POSTGRES_USER=misago POSTGRES_PASSWORD= POSTGRES_HOST=127.0.0.1
 unset VIRTUAL_ENV PYTHONHOME
 
-present() { [ -n "$HOME_OF_PG" ] && [ -x "$HOME_OF_PG/postgres" ] && [ -f "$MISAGO_VENV/ready" ]; }
+packages() { [ -n "$HOME_OF_PG" ] && [ -x "$HOME_OF_PG/postgres" ] && command -v curl >/dev/null; }
+
+present() { packages && [ -f "$MISAGO_VENV/ready" ]; }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 install() {
-  if [ -z "$HOME_OF_PG" ]; then
+  if ! packages; then
     export DEBIAN_FRONTEND=noninteractive
     [ -n "${SKIP_UPDATE:-}" ] || as_root apt-get update -qq
     # No cluster of the system's own.
