@@ -268,6 +268,8 @@ password: "${ROUNDUP_PASSWORD}"
         )
         if answer.status == 412:
             raise answer.error(f"issue {number} was being changed by someone else")
+        if answer.status == 409 and "retired" in _sentence(answer):
+            raise answer.error(f"issue {number} is retired in Roundup", item_gone=True)
         if answer.status != 200:
             raise answer.error(f"Roundup refused the change: {_sentence(answer)}", permanent=True)
 

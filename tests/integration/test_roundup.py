@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +215,18 @@ def test_too_many_calls(limited_roundup: RoundupServer, tmp_path: Path) -> None:
 def test_an_issue_that_is_gone(tracker: Integration) -> None:
     error = failure(tracker, item=Receipt("999999"))
     assert error.item_gone and not error.permanent and "issue 999999 is gone" in error.reason
+
+
+def test_an_issue_that_is_retired(roundup: RoundupServer, tracker: Integration) -> None:
+    item = tracker.deliver(job())
+    headers = {"If-Match": roundup.read("issue", item.reference)["etag"]}
+    assert roundup.call("DELETE", f"/rest/data/issue/{item.reference}", headers=headers).ok
+    steps = {"known": "something"}
+    reply = job(item=item, steps=steps, record=steps.__setitem__, body="Still burning")
+    error = failure_of(tracker, reply)
+    assert error.item_gone and not error.permanent
+    again = tracker.deliver(dataclasses.replace(reply, item=None))
+    assert roundup.text(roundup.read("issue", again.reference)["messages"][0]).startswith("Still burning")
 
 
 def test_empty_files_are_noted(roundup: RoundupServer, tracker: Integration) -> None:
