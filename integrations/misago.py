@@ -42,6 +42,8 @@ _PAGES = 5
 """Of a thread that are looked through for a reply, from the last one on."""
 _THREADS = 10
 """Of the account's own that are looked through where the search does not show them."""
+_FLOOD = 3.0
+"""Seconds that Misago wants between two posts of a member."""
 _ENTITIES = {"~": "&#126;", "|": "&#124;"}
 _PINNED = {"locally": 1, "globally": 2}
 
@@ -78,6 +80,7 @@ url: https://forum.example.com
 username: Postroom
 password: "${MISAGO_PASSWORD}"
 category: Support
+concurrency: 1
 """
     Options = MisagoOptions
     Fields = MisagoFields
@@ -149,7 +152,7 @@ category: Support
         body = thread_body(category, title, text, files, job.content.fields)
         answer = self._session.call("POST", "/api/threads/", json=body, expect=(200, 400, 403))
         if answer.status == 403 and self._may_start(category):
-            raise answer.error(f"Misago asks to post later: {_sentences(answer)}", limited=True)
+            raise answer.error(f"Misago asks to post later: {_sentences(answer)}", limited=True, retry_after=_FLOOD)
         if answer.status != 200:
             raise answer.error(f"Misago refused the thread: {_sentences(answer)}", permanent=True)
         number = _inside(answer.json(), "id")
@@ -167,7 +170,7 @@ category: Support
             # Flood control and a closed thread look alike, but for words in the forum's language.
             thread = self._session.call("GET", path, expect=(200, 403, 404))
             if thread.status == 200 and _inside(thread.json(), "acl", "can_reply"):
-                raise answer.error(f"Misago asks to post later: {_sentences(answer)}", limited=True)
+                raise answer.error(f"Misago asks to post later: {_sentences(answer)}", limited=True, retry_after=_FLOOD)
         if answer.status != 200:
             why = _sentences(answer)
             raise answer.error(f"thread {number} is gone from Misago or takes no replies: {why}", item_gone=True)

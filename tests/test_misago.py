@@ -103,7 +103,13 @@ def test_flood_control_waits(forum: Integration, fake: FakeMisago) -> None:
     item = forum.deliver(job())
     fake.flood = True
     for error in (failure(forum), failure(forum, item=item)):
-        assert error.limited and not error.permanent and not error.unknown and not error.item_gone
+        assert (
+            error.limited
+            and error.retry_after == 3
+            and not error.permanent
+            and not error.unknown
+            and not error.item_gone
+        )
 
 
 def test_an_upload_that_failed_made_nothing(standin: MisagoStandin, forum: Integration, fake: FakeMisago) -> None:
