@@ -1,4 +1,4 @@
-"""The kind `misago` against its stand-in: what a real forum (tests/integration/test_real_misago.py) does not do at will."""
+"""The kind `misago` against its stand-in: what a real forum (test_real_misago.py) does not do at will."""
 
 from __future__ import annotations
 
