@@ -55,6 +55,8 @@ class Watcher:
         """The files as they were when they were last read: taken or refused."""
         self._last: dict[str, Stamp] | None = None
         self._moving_since: float | None = None
+        self._turn = threading.RLock()
+        """Held while the files are read or written, so that nothing half-written is read."""
         self._refused: tuple[str | None, tuple[str, ...]] | None = None
         """Hash (None where not even that could be read) and problems of what was refused last, while that stands."""
 
@@ -84,6 +86,22 @@ class Watcher:
 
     def look(self) -> None:
         """Takes or refuses the files where they have changed and come to rest."""
+        with self._turn:
+            self._look()
+
+    def apply(self, write: Callable[[], None], who: str) -> tuple[str, ...]:
+        """Changes the files by `write`, and takes them at once, in the name of a person; `problems` afterwards.
+
+        Raises what `write` raises; then nothing is taken.
+        """
+        with self._turn:
+            write()
+            self._moving_since = None
+            self._taken = self._last = fingerprint(self._folder)
+            self._take(again=True, who=who)
+            return self.problems
+
+    def _look(self) -> None:
         seen, now = fingerprint(self._folder), time.monotonic()
         if seen == self._taken:
             self._moving_since = None
@@ -99,7 +117,7 @@ class Watcher:
             self._taken = seen
             self._take(again=True)
 
-    def _take(self, *, again: bool) -> None:
+    def _take(self, *, again: bool, who: str = rulesets.FOLDER) -> None:
         """`again`: what was refused is tried once more, for its tests may read files that are no rules."""
         found = None
         try:
@@ -109,7 +127,7 @@ class Watcher:
                 return
             if not again and self._refused is not None and self._refused[0] == found:
                 return
-            with _giving_way():
+            with giving_way():
                 rule_set = self._load()
         except InvalidFiles as error:
             self._refuse(found, tuple(str(problem) for problem in error.problems))
@@ -119,12 +137,12 @@ class Watcher:
             what = "has no rule file left" if self._folder.is_dir() else "is gone"
             self._refuse(found, (f"{self._folder} {what}; to have no rules, leave a file that says rules: []",))
             return
-        self._publish(rule_set)
+        self._publish(rule_set, who)
 
-    def _publish(self, rule_set: RuleSet) -> None:
+    def _publish(self, rule_set: RuleSet, who: str) -> None:
         # The book has the compiled rules before anybody can ask for them: no mail waits for a compilation.
         self._book.prepare(rule_set)
-        seq = self._writer.run(lambda db: rulesets.publish(db, rule_set.hash, rule_set.files, now_ms()))
+        seq = self._writer.run(lambda db: rulesets.publish(db, rule_set.hash, rule_set.files, now_ms(), who))
         self._book.refresh()
         self._refused = None
         log.info("rule set %d is active: %s", seq, rulesets.counted(rule_set.files))
@@ -204,12 +222,24 @@ def _fresh(seen: dict[str, Stamp]) -> bool:
     return any(len(stamp) > 1 and abs(now - max(stamp[:2])) < _FRESH_NS for stamp in seen.values())
 
 
+_giving = 0
+_usual = 0.0
+_giving_lock = threading.Lock()
+
+
 @contextmanager
-def _giving_way() -> Iterator[None]:
+def giving_way() -> Iterator[None]:
     """A long compilation lets other threads have the interpreter ten times as often: mail is taken in meanwhile."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    global _giving, _usual
+    with _giving_lock:
+        if not _giving:
+            _usual = sys.getswitchinterval()
+            sys.setswitchinterval(_SWITCH_SECONDS)
+        _giving += 1
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
+        with _giving_lock:
+            _giving -= 1
+            if not _giving:
+                sys.setswitchinterval(_usual)

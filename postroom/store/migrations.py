@@ -37,3 +37,8 @@ def search(db: Database) -> None:
 @migrations()
 def statistics(db: Database) -> None:
     schema.run(db.conn, schema.STATISTICS)
+
+
+@migrations()
+def rule_editing(db: Database) -> None:
+    schema.run(db.conn, schema.RULE_EDITING)

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from postroom.store.content import pack_files, unpack_files
 
 _ACTIVE = "active_rule_set"
 
 
-def publish(db: sqlite3.Connection, content_hash: str, files: Mapping[str, str], now: int) -> int:
+FOLDER = "rules folder"
+"""Who makes a rule set active that was found on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A rule set became the active one. `seq` counts activations: one set may have several."""
+
+    seq: int
+    rule_set: int
+    at: int
+    who: str
+
+
+def publish(db: sqlite3.Connection, content_hash: str, files: Mapping[str, str], now: int, who: str = FOLDER) -> int:
     """Keeps a rule set and makes it the active one; its number in the store. A change of it is an event on record."""
     db.execute(
         "INSERT INTO rule_sets (hash, files, created_at) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING",
@@ -20,9 +35,10 @@ def publish(db: sqlite3.Connection, content_hash: str, files: Mapping[str, str],
     if seq != active(db):
         db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_ACTIVE, str(seq)))
         db.execute(
-            "INSERT INTO events (at, who, what, detail) VALUES (?, 'rules folder', 'rules', ?)",
-            (now, f"rule set {seq} is active: {counted(files)}"),
+            "INSERT INTO events (at, who, what, detail) VALUES (?, ?, 'rules', ?)",
+            (now, who, f"rule set {seq} is active: {counted(files)}"),
         )
+        db.execute("INSERT INTO rule_activations (rule_set, at, who) VALUES (?, ?, ?)", (seq, now, who))
     return seq
 
 
@@ -49,3 +65,12 @@ def files_of(db: sqlite3.Connection, seq: int) -> dict[str, str]:
     if row is None:
         raise KeyError(seq)
     return unpack_files(row[0])
+
+
+def activations(db: sqlite3.Connection, before: int | None = None, limit: int = 20) -> list[Activation]:
+    """The newest activations, only those before the one of a seq."""
+    rows = db.execute(
+        "SELECT seq, rule_set, at, who FROM rule_activations WHERE seq < ? ORDER BY seq DESC LIMIT ?",
+        (2**62 if before is None else before, limit),
+    )
+    return [Activation(*row) for row in rows]

@@ -148,6 +148,19 @@ CREATE TABLE outcomes (span INTEGER NOT NULL, slot INTEGER NOT NULL, destination
 """
 """Traffic, arrivals and outcomes over time."""
 
+RULE_EDITING = """
+-- Edits of rule files that are not active yet, of each person: text NULL takes the file away; base is what stood on the
+-- disk when the edit began, NULL where there was no such file.
+CREATE TABLE rule_drafts (seq INTEGER PRIMARY KEY, who TEXT NOT NULL, path TEXT NOT NULL, text TEXT, base TEXT,
+  at INTEGER NOT NULL, UNIQUE (who, path));
+-- Which rule set was active from when, and by whom.
+CREATE TABLE rule_activations (seq INTEGER PRIMARY KEY, rule_set INTEGER NOT NULL, at INTEGER NOT NULL,
+  who TEXT NOT NULL);
+INSERT INTO rule_activations (rule_set, at, who)
+  SELECT CAST(substr(detail, 10) AS INTEGER), at, who FROM events WHERE what = 'rules' ORDER BY seq;
+"""
+"""Drafts of rules, and the history of rule sets."""
+
 
 def run(db: sqlite3.Connection, script: str) -> None:
     """Runs a script inside the transaction of its caller."""
@@ -162,6 +175,6 @@ def in_memory() -> sqlite3.Connection:
     """An empty store that is gone when it is closed."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
-    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH, STATISTICS):
+    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH, STATISTICS, RULE_EDITING):
         run(db, script)
     return db
