@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from postroom.identity import Identity
-from postroom.ids import new_id
 from postroom.message import Message
-from postroom.plan import Correlation, Plan, Step
+from postroom.plan import Correlation, Plan
 from postroom.recognise import NO_TIES, Ties
 from postroom.store import conversations, verdicts
 from postroom.store.brake import Brake
 from postroom.store.conversations import thread_digest
+from postroom.store.owing import DELIVERY_COLUMNS, Keys, delivery_row, insert_deliveries, once_key
 from postroom.store.states import DeliveryState, MessageState
 
 WEAK_IDENTITY_MS = 600_000
@@ -27,10 +23,8 @@ WEAK_IDENTITY_MS = 600_000
 
 _CHUNK = 1_000_000
 _LONGEST_SUBJECT = 1_000
-NOT_BEYOND: Mapping[int, str] = MappingProxyType({})
 _MOST_VALUES = 8_000
 """Bound values in one statement; SQLite takes four times as many."""
-_DELIVERY_COLUMNS = "id, message, conversation, rule, action, destination, extracted, next_at, created_at, own_item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +158,12 @@ def plan_with_items(
     conversation: int | None,
     now: int,
     makers: Collection[str],
+    look: Callable[[int | None], tuple[str, ...]] | None = None,
 ) -> tuple[Plan, str]:
     """The plan made with what the store knows, and what it was told of the items.
 
     `conversation`: None where the mail begins one, unless a rule correlates it. `now`: when the mail was received.
+    `look` tells the items of a conversation, in place of all that are there.
     """
     told: set[str] = set()
 
@@ -175,7 +171,7 @@ def plan_with_items(
         at = conversation
         if at is None and (found := verdicts.correlated(db, correlations, now)) is not None:
             at = found[0]
-        answer = verdicts.items_of(db, at, makers)
+        answer = verdicts.items_of(db, at, makers) if look is None else look(at)
         told.update(answer)
         return answer
 
@@ -184,8 +180,8 @@ def plan_with_items(
 
 
 def _marks(new: NewMessage) -> list[bytes]:
-    keys = _Keys(new.identity.mail, new.identity.delivery)
-    return [_once(step, keys) for step in new.plan.steps]
+    keys = Keys(new.identity.mail, new.identity.delivery)
+    return [once_key(step, keys) for step in new.plan.steps]
 
 
 def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
@@ -200,17 +196,17 @@ def _insert_plain(db: sqlite3.Connection, new: Sequence[NewMessage]) -> None:
         contents.append((seq, each.block))
         identities.append((each.identity.delivery, message.id, now, False))
         if message.message_id:
-            keys.append((_digest(message.message_id), seq))
+            keys.append((thread_digest(message.message_id), seq))
         for position, content in enumerate(each.contents):
             _insert_attachment(db, seq, position, message.attachments[position].sha256, content)
         for step in each.plan.steps if state is MessageState.ROUTED else ():
-            once = _once(step, _Keys(each.identity.mail, each.identity.delivery))
-            deliveries.append((*_delivery_row(step, seq, seq, now), DeliveryState.PENDING, once))
+            once = once_key(step, Keys(each.identity.mail, each.identity.delivery))
+            deliveries.append((*delivery_row(step, seq, seq, now), DeliveryState.PENDING, once))
     _insert_rows(db, "messages", messages)
     _insert_rows(db, "contents", contents)
     _insert_rows(db, "identities", identities)
     _insert_rows(db, "thread_keys", keys)
-    _insert_rows(db, f"deliveries ({_DELIVERY_COLUMNS}, state, once)", deliveries)
+    _insert_rows(db, f"deliveries ({DELIVERY_COLUMNS}, state, once)", deliveries)
 
 
 def _insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -291,96 +287,10 @@ def _insert_attachment(db: sqlite3.Connection, seq: int, position: int, sha256: 
     db.execute("INSERT INTO attachments VALUES (?, ?, ?)", (seq, position, blob[0]))
 
 
-class _Keys(NamedTuple):
-    """What is equal for mails of which each action is taken once: over all recipients, and for one."""
-
-    mail: bytes
-    delivery: bytes
-
-
-def _keys(db: sqlite3.Connection, new: NewMessage) -> _Keys:
+def _keys(db: sqlite3.Connection, new: NewMessage) -> Keys:
     if not new.identity.weak:
-        return _Keys(new.identity.mail, new.identity.delivery)
+        return Keys(new.identity.mail, new.identity.delivery)
     # Two identical alerts are two mails: what tells them apart is the message that was first within the window.
     message = new.message
     first = _claim_identity(db, new.identity.mail, message.id, message.received_at, weak=True)
-    return _Keys((first or message.id).encode(), message.id.encode())
-
-
-def insert_deliveries(
-    db: sqlite3.Connection,
-    plan: Plan,
-    keys: tuple[bytes, bytes],
-    seq: int,
-    conversation: int,
-    now: int,
-    makers: Collection[str],
-    beyond: Mapping[int, str] = NOT_BEYOND,
-) -> None:
-    """Owes what a plan says to a message (its seq).
-
-    One action of one rule acts once for one mail: where that was planned before, the delivery is suppressed, and says
-    so. `keys` are the mail's and its delivery's; `makers` the destinations that make items;
-    `beyond` the limits that are exceeded, with their reasons. An `update` that finds no item owes nothing to anybody:
-    the message says so.
-    """
-    idle: list[str] = []
-    for step in plan.steps:
-        reason = next((beyond[position] for position in step.limits if position in beyond), None)
-        if not step.update:
-            _insert_delivery(db, step, _Keys(*keys), seq, conversation, now, reason)
-            continue
-        there = [
-            destination
-            for destination in verdicts.items_of(db, conversation, makers)
-            if step.destination in ("", destination)
-        ]
-        for destination in there:
-            owed = msgspec.structs.replace(step, destination=destination)
-            _insert_delivery(db, owed, _Keys(*keys), seq, conversation, now, reason)
-        if not there:
-            where = f" at {step.destination}" if step.destination else ""
-            idle.append(f"rule '{step.rule}': nothing to update, the conversation has no item{where}")
-    if idle:
-        db.execute("UPDATE messages SET reason = ? WHERE seq = ?", ("; ".join(dict.fromkeys(idle)), seq))
-
-
-def _insert_delivery(
-    db: sqlite3.Connection, step: Step, keys: _Keys, seq: int, conversation: int, now: int, reason: str | None
-) -> None:
-    once = _once(step, keys)
-    row = _delivery_row(step, seq, conversation, now)
-    if reason is None:
-        done = db.execute(
-            f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, once)"
-            f" VALUES ({','.join('?' * len(row))}, 'pending', ?) ON CONFLICT (once) DO NOTHING",
-            (*row, once),
-        ).rowcount
-        if done:
-            return
-        first_id = db.execute("SELECT id FROM deliveries WHERE once = ?", (once,)).fetchone()[0]
-        reason = f"the same mail reached two recipients; see {first_id}"
-    db.execute(
-        f"INSERT INTO deliveries ({_DELIVERY_COLUMNS}, state, reason, finished_at)"
-        f" VALUES ({','.join('?' * len(row))}, ?, ?, ?)",
-        (*row, DeliveryState.SUPPRESSED, reason, now),
-    )
-
-
-def _delivery_row(step: Step, seq: int, conversation: int, now: int) -> tuple[Any, ...]:
-    values = msgspec.json.encode(step.values).decode() if step.values else None
-    return (
-        new_id(), seq, conversation, step.rule, step.action, step.destination, values, now, now, not step.reuse,
-    )  # fmt: skip
-
-
-def _once(step: Step, keys: _Keys) -> bytes:
-    """One action of one rule acts once for one mail; where it asks for that, once for each recipient."""
-    mail = keys.delivery if step.per_recipient else keys.mail
-    where = f"\0{step.destination}" if step.update else ""
-    # The time that a mail's identity begins with keeps the keys of today together in the index.
-    return keys.mail[:4] + _digest(f"{step.rule}\0{step.action}{where}", mail)
-
-
-def _digest(text: str, more: bytes = b"") -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass") + b"\0" + more, digest_size=12).digest()
+    return Keys((first or message.id).encode(), message.id.encode())
