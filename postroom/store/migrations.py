@@ -42,3 +42,8 @@ def statistics(db: Database) -> None:
 @migrations()
 def rule_editing(db: Database) -> None:
     schema.run(db.conn, schema.RULE_EDITING)
+
+
+@migrations()
+def people(db: Database) -> None:
+    schema.run(db.conn, schema.PEOPLE)

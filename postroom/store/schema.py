@@ -162,6 +162,23 @@ INSERT INTO rule_activations (rule_set, at, who)
 """Drafts of rules, and the history of rule sets."""
 
 
+PEOPLE = """
+-- Who is logged in, and the keys of programs: of the cookie's id and of a key, the SHA-256 alone is here. `mark` is
+-- that of the password with which the session began.
+CREATE TABLE sessions (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, name TEXT NOT NULL, mark TEXT NOT NULL,
+  created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, address TEXT NOT NULL, agent TEXT NOT NULL);
+CREATE INDEX sessions_of_name ON sessions (name, seq);
+CREATE TABLE tokens (seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL,
+  created_by TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER, used_at INTEGER);
+-- What people did: see store/audit.py. Documents that came twice are in none of these, so that they stay cheap.
+CREATE INDEX events_of_people ON events (seq) WHERE what <> 'absorbed' AND who <> 'postroom';
+CREATE INDEX events_by_who ON events (who, seq) WHERE what <> 'absorbed' AND who <> 'postroom';
+CREATE INDEX events_by_what ON events (what, seq) WHERE what <> 'absorbed' AND who <> 'postroom';
+CREATE INDEX events_by_both ON events (who, what, seq) WHERE what <> 'absorbed' AND who <> 'postroom';
+"""
+"""Sessions, keys of programs, the audit log."""
+
+
 def run(db: sqlite3.Connection, script: str) -> None:
     """Runs a script inside the transaction of its caller."""
     db.create_function("key_of_address", 1, key_of_address, deterministic=True)
@@ -175,6 +192,6 @@ def in_memory() -> sqlite3.Connection:
     """An empty store that is gone when it is closed."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
-    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH, STATISTICS, RULE_EDITING):
+    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH, STATISTICS, RULE_EDITING, PEOPLE):
         run(db, script)
     return db
