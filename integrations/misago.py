@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+import msgspec
+
 from integrations._misago_session import BrowserSession
 from postroom.composition import compose, not_taken, title_of
 from postroom.exchange import Answer
@@ -242,7 +244,10 @@ concurrency: 1
             if upload.get("image") and info.content_id:
                 images[info.content_id] = self._url + str(upload["path"])
         limit, title_limit = self.options.text_limit, self.options.title_limit
-        text = compose(job, Markup.MARKDOWN, title_limit=title_limit, images=images, notes=notes, limit=limit)
+        # Before the text is cut: Misago's words are longer.
+        content = msgspec.structs.replace(job.content, body=in_misagos_words(job.content.body))
+        told = replace(job, content=content)
+        text = compose(told, Markup.MARKDOWN, title_limit=title_limit, images=images, notes=notes, limit=limit)
         return in_misagos_words(text), files
 
     def _uploaded(self, job: Job, step: str, attachment: JobAttachment) -> dict[str, Any]:

@@ -112,6 +112,13 @@ def test_flood_control_waits(forum: Integration, fake: FakeMisago) -> None:
         )
 
 
+def test_a_text_of_long_words_is_cut_as_misago_counts(forum: Integration, fake: FakeMisago) -> None:
+    delivery = job(body=r"\~ " * 15_000)
+    forum.deliver(delivery)
+    text = fake.threads[1]["sent"]["post"]
+    assert 50_000 < len(text) <= 60_000 and text.endswith(delivery.marker) and text.startswith("&#126; &#126;")
+
+
 def test_an_upload_that_failed_made_nothing(standin: MisagoStandin, forum: Integration, fake: FakeMisago) -> None:
     standin.receiver.answer = lambda request: None if request.path == "/api/attachments/" else fake(request)
     with pytest.raises(DeliveryError) as caught:
