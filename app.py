@@ -45,7 +45,7 @@ from postroom.store.outbox import retry
 from postroom.store.writer import Writer
 from postroom.supervise import WEB_THREADS
 from postroom.watch import Watcher
-from postroom.web import auth, dashboard, health, inbound
+from postroom.web import auth, dashboard, health, inbound, overview
 from postroom.web import destinations as ways_out
 from postroom.web.gate import Gate
 
@@ -185,6 +185,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         public_url=config.server.url,
     )
     app.register_blueprint(pages)
+    app.register_blueprint(overview.blueprint())
     app.register_blueprint(destination_pages(config, kinds, history, writer, problems))
     dashboard.install_error_pages(app)
     return app

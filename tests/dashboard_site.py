@@ -118,6 +118,6 @@ def log_in(client: FlaskClient, name: str, password: str = PASSWORD, **more: str
     return client.post("/login", data=form)
 
 
-def post(client: FlaskClient, url: str, form_of: str = "/") -> TestResponse:
+def post(client: FlaskClient, url: str, form_of: str = "/messages") -> TestResponse:
     """Presses a button on a page."""
     return client.post(url, data={"csrf_token": token(client.get(form_of))})

@@ -24,7 +24,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_an_empty_store_leads_a_newcomer(site: Site) -> None:
-    page = site.client("vera").get("/").text
+    page = site.client("vera").get("/messages").text
     assert "No mail has arrived yet" in page
     assert "https://mail.example.com/inbound/socketlabs" in page
 
@@ -35,27 +35,27 @@ def test_list_search_and_states(site: Site) -> None:
     store.delivery(crash, reference="APP-42", url="https://jira.example/browse/APP-42")
     store.delivery(crash, "dead", destination="ops-hook")
     client = site.client("vera")
-    page = client.get("/").text
+    page = client.get("/messages").text
     assert page.index(held) < page.index(crash)
     assert "no rule for this mail" in page
     assert '<a href="https://jira.example/browse/APP-42"' in page
-    assert crash in client.get("/?q=app-42").text
-    assert held not in client.get("/?q=app-42").text
-    assert crash in client.get("/?state=dead").text
-    assert held not in client.get("/?state=dead").text
-    assert held in client.get("/?state=held").text
-    nothing = client.get("/", query_string={"q": "<img src=x>"}).text
+    assert crash in client.get("/messages?q=app-42").text
+    assert held not in client.get("/messages?q=app-42").text
+    assert crash in client.get("/messages?state=dead").text
+    assert held not in client.get("/messages?state=dead").text
+    assert held in client.get("/messages?state=held").text
+    nothing = client.get("/messages", query_string={"q": "<img src=x>"}).text
     assert "No message matches" in nothing
     assert "<img src=x>" not in nothing
     for query in ("state=delivred", "before=-1", "before=99999999999999999999"):
-        assert client.get(f"/?{query}").status_code == 400
+        assert client.get(f"/messages?{query}").status_code == 400
 
 
 def test_paging(site: Site) -> None:
     ids = [site.store.message(f"mail {number}") for number in range(120)]
     client = site.client("vera")
     seen: list[str] = []
-    url: str | None = "/?q=mail"
+    url: str | None = "/messages?q=mail"
     pages = 0
     while url:
         page = client.get(url).text
@@ -70,7 +70,7 @@ def test_paging(site: Site) -> None:
 def test_problems_stand_on_every_page(site: Site) -> None:
     site.problems = [f"rules/20-support.yaml:{line}:9: unknown field <i>" for line in range(7)]
     client = site.client("vera")
-    for url in ("/", f"/messages/{site.store.message()}"):
+    for url in ("/messages", f"/messages/{site.store.message()}"):
         page = client.get(url).text
         assert "7 problems need" in page
         assert "unknown field &lt;i&gt;" in page
@@ -175,10 +175,10 @@ def test_hostile_mail(site: Site) -> None:
         )
     store.event(id, HOSTILE, HOSTILE, HOSTILE)
     client = site.client("otto")
-    for url in ("/", f"/messages/{id}"):
+    for url in ("/messages", f"/messages/{id}"):
         answer = client.get(url)
         assert answer.status_code == 200
-        assert "<script" not in answer.text
+        assert "<script" not in re.sub(r'<script src="/static/[\w/.]+" defer></script>', "", answer.text)
         # Ids, times and tokens may hold the digits by chance.
         assert "49" not in re.sub(r"[0-9a-f-]{36}|[\d:-]{8,}|value=\"[^\"]*\"|\d+ \w+ ago", "", answer.text)
         assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", answer.text)
@@ -201,7 +201,7 @@ def test_mails_of_any_size_are_cut(site: Site) -> None:
     assert "200,000 characters" in page
     assert "300 more are in the payload" in page
     assert "980 more" in page
-    assert len(client.get("/").text) < 20_000
+    assert len(client.get("/messages").text) < 20_000
 
 
 def test_a_mail_with_nothing_in_it(site: Site) -> None:
@@ -211,7 +211,7 @@ def test_a_mail_with_nothing_in_it(site: Site) -> None:
     assert "(no subject)" in page
     assert "The mail has no text." in page
     assert "Nothing is owed" in page
-    assert "(no subject)" in client.get("/").text
+    assert "(no subject)" in client.get("/messages").text
 
 
 def test_a_pruned_message(site: Site) -> None:
@@ -277,7 +277,7 @@ def test_roles(site: Site) -> None:
     assert site.retried == []
     assert post(site.client("edda"), f"/deliveries/{dead}/retry").status_code == 303
     site.users["edda"] = auth.User(HASHES["edda"], "emperor")
-    assert site.client().get("/").status_code == 303
+    assert site.client().get("/messages").status_code == 303
 
 
 # Downloads
@@ -358,7 +358,7 @@ def test_kinds_and_evidence(site: Site) -> None:
         found_by="the Message-ID <1@x>, which is known",
     )
     client = site.client("vera")
-    assert ">auto reply<" in client.get("/").text
+    assert ">auto reply<" in client.get("/messages").text
     page = client.get(f"/messages/{id}").text
     assert "Auto-Submitted: &lt;auto-replied&gt;" in page and "found by" in page and "&lt;1@x&gt;" in page
 

@@ -233,7 +233,7 @@ def test_the_pages(house: Instance) -> None:
     assert token is not None
     login = {"name": "admin", "password": house.password(), "csrf_token": token[1]}
     assert pages.post(f"{base}/login", data=login, timeout=20).ok
-    paths = ["/", "/?state=dead", "/destinations", "/metrics", "/readyz", "/healthz"]
+    paths = ["/", "/messages", "/messages?state=dead", "/destinations", "/metrics", "/readyz", "/healthz"]
     for row in house.rows("SELECT id FROM messages"):
         paths += [f"/messages/{row[0]}", f"/messages/{row[0]}/payload", f"/messages/{row[0]}/html"]
     shown = ""

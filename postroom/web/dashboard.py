@@ -2,7 +2,7 @@
 
 | URL | what |
 | --- | --- |
-| `GET /` | the messages: `state`, `q` (search), `before` (paging) |
+| `GET /messages` | the messages: `state`, `q` (search), `before` (paging) |
 | `GET /messages/ID` | one message: deliveries with attempts, why, the mail itself, what happened |
 | `GET /messages/ID/payload`, `/messages/ID/attachments/N` | downloads, never shown in place |
 | `GET /messages/ID/html` | its HTML made harmless, for the frame on that page |
@@ -86,7 +86,7 @@ def blueprint(
     pages.before_request(auth.require_login)
     pages.context_processor(lambda: {"problems": list(problems()), "meanings": display.MEANINGS})
 
-    @pages.get("/")
+    @pages.get("/messages")
     def messages() -> ResponseReturnValue:
         state, search = request.args.get("state", ""), request.args.get("q", "").strip()
         before = request.args.get("before", type=int)
