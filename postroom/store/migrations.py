@@ -47,3 +47,8 @@ def rule_editing(db: Database) -> None:
 @migrations()
 def people(db: Database) -> None:
     schema.run(db.conn, schema.PEOPLE)
+
+
+@migrations()
+def acting(db: Database) -> None:
+    schema.run(db.conn, schema.ACTING)

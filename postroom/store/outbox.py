@@ -67,7 +67,7 @@ def due(db: sqlite3.Connection, destination: str, now: int, limit: int, *, fewes
     # `state IN open` stands beside `= 'sending'`, for only so does SQLite see that the partial index serves.
     rows = db.execute(
         f"SELECT d.seq, d.id, d.message, d.conversation, d.rule, d.action, d.destination, d.extracted, d.attempts,"
-        f" d.tries, d.uncertain, d.content, m.rule_set, d.own_item, d.unknown_at"
+        f" d.tries, d.uncertain, d.content, COALESCE(d.rule_set, m.rule_set), d.own_item, d.unknown_at"
         f" FROM deliveries d JOIN messages m ON m.seq = d.message"
         f" WHERE d.destination = ? AND d.state IN {_DUE} AND d.next_at <= ?"
         f" AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.destination = d.destination"

@@ -179,6 +179,16 @@ CREATE INDEX events_by_both ON events (who, what, seq) WHERE what <> 'absorbed' 
 """Sessions, keys of programs, the audit log."""
 
 
+ACTING = """
+-- The rule set that a delivery's content is made under, where that is no longer its message's: see store/routing.py.
+ALTER TABLE deliveries ADD COLUMN rule_set INTEGER;
+-- What people asked for once, by a key that their form gave it, with the answer: see store/outbox.py.
+CREATE TABLE asked (token BLOB PRIMARY KEY, at INTEGER NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX asked_at ON asked (at);
+"""
+"""Messages routed again, deliveries made again."""
+
+
 def run(db: sqlite3.Connection, script: str) -> None:
     """Runs a script inside the transaction of its caller."""
     db.create_function("key_of_address", 1, key_of_address, deterministic=True)
@@ -192,6 +202,16 @@ def in_memory() -> sqlite3.Connection:
     """An empty store that is gone when it is closed."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
-    for script in (SPINE, MAIL_SEMANTICS, RULE_LANGUAGE, DESTINATIONS, SEARCH, STATISTICS, RULE_EDITING, PEOPLE):
+    for script in (
+        SPINE,
+        MAIL_SEMANTICS,
+        RULE_LANGUAGE,
+        DESTINATIONS,
+        SEARCH,
+        STATISTICS,
+        RULE_EDITING,
+        PEOPLE,
+        ACTING,
+    ):
         run(db, script)
     return db
