@@ -33,6 +33,7 @@ class Destination:
     under_way: int = 0
     _held: bool = field(default=False, init=False)
     """Paused by a person, or by its own wish (410)."""
+    _adopted: bool = field(default=False, init=False)
     _rests_until: float = field(default=0.0, init=False)
     _rests: int = field(default=0, init=False)
     _tokens: float = field(default=0.0, init=False)
@@ -62,10 +63,17 @@ class Destination:
         return int(self._tokens)
 
     def adopt(self, standing: Standing | None) -> None:
-        """Takes over what is on record: the person's pause, and the circuit of an earlier start or a changed probe."""
+        """Takes over what people put on record: a pause, and an earlier probe of an open circuit.
+
+        Whether the circuit is open is known here first: the record may lag by a moment. Only at the start it counts.
+        """
         self._held = standing is not None and standing.paused_at is not None
         if standing is not None and standing.opened_at is not None:
-            self.circuit.opened_at, self.circuit.probe_at = standing.opened_at, standing.probe_at
+            if not self._adopted:
+                self.circuit.opened_at = standing.opened_at
+            if self.circuit.is_open:
+                self.circuit.probe_at = standing.probe_at
+        self._adopted = True
 
     def room(self, now: int) -> int:
         """How many deliveries may begin now. `now`: milliseconds since 1970."""
