@@ -167,29 +167,27 @@ category: Support
         if tags and self._takes_tags_as_objects():
             tags = [{"name": each} for each in tags]
         text = self._text(job)
+
+        def send(title: str) -> Answer:
+            body = shapes.topic_body(title, text, job.marker, category, tags, recipients, fields)
+            return self._ask("POST", "/posts.json", job=job, json=body, expect=(200, 422))
+
         title = title_of(job, shapes.TITLE, least=options.title_least)
-        answer = self._send_topic(job, shapes.topic_body(title, text, job.marker, category, tags, recipients, fields))
+        answer = send(title)
         if answer.status == 422:
             made = self._by_external_id(job)
             if made is not None:
                 return made
             # Most forums take no title twice, and say so in their own language.
-            title = shapes.distinct_title(title, job.message.received_at, job.key)
-            answer = self._send_topic(
-                job, shapes.topic_body(title, text, job.marker, category, tags, recipients, fields)
-            )
+            answer = send(shapes.distinct_title(title, job.message.received_at, job.key))
         if answer.status == 422:
             raise answer.error(f"Discourse refused the topic: {_sentences(answer)}", permanent=True)
-        told = answer.json()
-        if _inside(told, "action") == "enqueued":
+        if _inside(answer.json(), "action") == "enqueued":
             return _WAITS
-        number = _inside(told, "topic_id")
+        number = _inside(answer.json(), "topic_id")
         if not isinstance(number, int):
             raise answer.error("Discourse's answer names no topic", unknown=True)
         return str(number)
-
-    def _send_topic(self, job: Job, body: dict[str, Any]) -> Answer:
-        return self._ask("POST", "/posts.json", job=job, json=body, expect=(200, 422))
 
     def _reply(self, job: Job, number: str) -> str:
         body = shapes.reply_body(int(number), self._text(job))
@@ -277,8 +275,7 @@ category: Support
             return {"refused": "it is too large"}
         if answer.status == 422:
             return {"refused": _sentences(answer)}
-        told = answer.mapping
-        url = str(told.get("short_url"))
+        told, url = answer.mapping, str(answer.mapping.get("short_url"))
         if not re.fullmatch(r"upload://[\w.-]+", url, re.ASCII):
             raise answer.error("Discourse's answer to an upload names no file")
         sizes = {name: told[name] for name in ("width", "height") if isinstance(told.get(name), int)}
@@ -324,7 +321,13 @@ category: Support
 
     def _takes_tags_as_objects(self) -> bool:
         """Discourse 2026.1 takes objects, and is to take no plain names any more; those before take names only."""
-        version = re.match(r"\d+", str(_inside(self._remembered("about", "/about.json"), "about", "version")))
+        try:
+            told = self._remembered("about", "/about.json")
+        except DeliveryError as error:
+            if not error.permanent:
+                raise
+            return True  # it does not tell: as those of today do
+        version = re.match(r"\d+", str(_inside(told, "about", "version")))
         return version is not None and int(version[0]) >= 2026
 
     def _ask(

@@ -138,6 +138,12 @@ def test_fields(standin: DiscourseStandin, fake: FakeDiscourse) -> None:
     assert "category" not in message and "tags" not in message
 
 
+def test_a_forum_that_tells_nothing_of_itself(standin: DiscourseStandin, fake: FakeDiscourse) -> None:
+    standin.receiver.answer = lambda request: Reply(404) if request.path == "/about.json" else fake(request)
+    standin.integration().deliver(job(tags=["mail"]))
+    assert fake.topics[10]["sent"]["tags"] == [{"name": "mail"}]
+
+
 def test_categories_that_are_none(forum: Integration) -> None:
     unknown = failure(forum, category="Suport")
     known = "Uncategorized, Support, Staff, Drucker, Drucker"
