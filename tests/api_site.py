@@ -1,0 +1,88 @@
+"""The API as an application of its own, for tests: real routes on a real store, no other part of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dashboard_site import HASHES, TRACE
+from dashboard_store import StoreBuilder
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from postroom.ids import now_ms
+from postroom.message import Message
+from postroom.plan import Trace
+from postroom.store import destinations
+from postroom.store.history import History
+from postroom.store.writer import Writer
+from postroom.web import api, auth, dashboard
+from postroom.web.api.contract import Route
+from postroom.web.api.destinations import routes as destination_routes
+from postroom.web.api.figures import routes as figure_routes
+from postroom.web.api.messages import routes as message_routes
+from postroom.web.destinations import Way
+
+ROOT = Path(__file__).parent.parent
+TOKENS = {"Bearer vera": ("vera (token)", "viewer"), "Bearer otto": ("otto (token)", "operator"),
+          "Bearer edda": ("edda (token)", "editor")}  # fmt: skip
+WAYS = (
+    Way("jira", "jira", "Issues in Jira", "finds what it made", False),
+    Way("hook", "webhook", "POST", "a key", True),
+)
+
+
+class ApiSite:
+    """One application on one store."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = StoreBuilder(path)
+        self.writer = Writer(path)
+        self.history = History(path)
+        self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
+        self.app = Flask("postroom", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+        self.app.secret_key = "a secret of the test"
+        api.install(self.app, self.routes(), TOKENS.get)
+        auth.install(self.app, lambda: {"vera": auth.User(HASHES["vera"], "viewer")})
+        dashboard.install_error_pages(self.app)
+
+    def routes(self) -> list[Route]:
+        run = self.writer.run
+        return [
+            *message_routes(self.history, lambda rule_set, message, *known: self.explain(rule_set, message)),
+            *destination_routes(
+                ways=WAYS,
+                look=self._look,
+                pause=lambda name, who, why: run(
+                    partial(destinations.pause, name=name, who=who, reason=why, now=now_ms())
+                ),
+                resume=lambda name, who: run(partial(destinations.resume, name=name, who=who, now=now_ms())),
+                check=lambda name: (name == "jira", ["it is asked"]),
+            ),
+            *figure_routes(self.history),
+        ]
+
+    def _look(self) -> dict[str, tuple[destinations.Standing, destinations.Queue]]:
+        known = self.history.read(destinations.standings)
+        return {
+            way.name: (
+                known.get(way.name, destinations.Standing()),
+                self.history.read(partial(destinations.queue, name=way.name)),
+            )
+            for way in WAYS
+        }
+
+    def get(self, path: str, who: str = "vera", **query: Any) -> TestResponse:
+        """GET as somebody."""
+        return self.ask("GET", path, who, **({"query_string": query} if query else {}))
+
+    def post(self, path: str, body: Any = None, who: str = "otto") -> TestResponse:
+        """POST as somebody, with a body of JSON if one is given."""
+        return self.ask("POST", path, who, **({} if body is None else {"json": body}))
+
+    def ask(self, method: str, path: str, who: str = "vera", **more: Any) -> TestResponse:
+        """Any request."""
+        headers = {**({"Authorization": f"Bearer {who}"} if who else {}), **more.pop("headers", {})}
+        return self.app.test_client().open(f"/api/v1{path}", method=method, headers=headers, **more)
