@@ -1,8 +1,7 @@
-"""The dashboard's pages: the messages, and everything about one of them.
+"""The dashboard's pages of mail: the list (see messages.py), and everything about one message.
 
 | URL | what |
 | --- | --- |
-| `GET /messages` | the messages: `state`, `q` (search), `before` (paging) |
 | `GET /messages/ID` | one message: deliveries with attempts, why, the mail itself, what happened |
 | `GET /messages/ID/payload`, `/messages/ID/attachments/N` | downloads, never shown in place |
 | `GET /messages/ID/html` | its HTML made harmless, for the frame on that page |
@@ -31,28 +30,15 @@ from postroom.bodies import split_of
 from postroom.mail.safe_html import safe_html
 from postroom.message import Message
 from postroom.plan import Trace
-from postroom.store.history import COUNT_CAP, FILTERS, History
+from postroom.store.history import History
 from postroom.store.records import MessageRow
 from postroom.store.states import DeliveryState, MessageState
-from postroom.web import auth, display
+from postroom.web import auth, display, messages
 
 Explain = Callable[[int, Message, tuple[str, ...] | None, tuple[str, ...]], Trace | None]
 Decide = Callable[[str, str], bool]
 """Takes an id and who decides; False where the thing is not one to decide about (any more)."""
 
-_PAGE = 50
-_ALWAYS = ("", "pending", "retrying", "dead", "unmatched")
-"""Filters that are offered even while nothing meets them."""
-_TABS = (
-    ("", "All"),
-    ("pending", "Under way"),
-    ("retrying", "Retrying"),
-    ("dead", "Dead"),
-    ("held", "Held"),
-    ("unmatched", "Unmatched"),
-    ("dropped", "Dropped"),
-    ("discarded", "Discarded"),
-)
 _RETRIABLE = (DeliveryState.DEAD, DeliveryState.RETRYING)
 _TITLES = {
     400: "That request could not be understood",
@@ -86,29 +72,7 @@ def blueprint(
     pages.before_request(auth.require_login)
     pages.context_processor(lambda: {"problems": list(problems()), "meanings": display.MEANINGS})
 
-    @pages.get("/messages")
-    def messages() -> ResponseReturnValue:
-        state, search = request.args.get("state", ""), request.args.get("q", "").strip()
-        before = request.args.get("before", type=int)
-        if state and state not in FILTERS:
-            abort(400, "There is no such state to look for.")
-        if before is not None and not 0 < before < 2**63:
-            abort(400, "There is no such page.")
-        rows = history.messages(search=search, state=state, before=before, limit=_PAGE + 1)
-        base = (public_url or request.url_root).rstrip("/")
-        counts = history.counts()
-        return render_template(
-            "messages.html",
-            rows=rows[:_PAGE],
-            older=rows[_PAGE - 1].seq if len(rows) > _PAGE else None,
-            before=before,
-            state=state,
-            search=search,
-            tabs=[tab for tab in _TABS if tab[0] in _ALWAYS or tab[0] == state or counts[tab[0]]],
-            counts=counts,
-            cap=COUNT_CAP,
-            endpoints=[f"{base}/inbound/{name}" for name in ingresses],
-        )
+    messages.routes(pages, history=history, ingresses=ingresses, public_url=public_url)
 
     @pages.get("/messages/<uuid:id>")
     def message(id: UUID) -> ResponseReturnValue:
