@@ -21,6 +21,7 @@ import integrations
 from postroom import cli, data_lock, doorbell, logs
 from postroom.answer import Answering
 from postroom.circuit import Circuit
+from postroom.cli import checking
 from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
 from postroom.decide import Decider
 from postroom.destination import Destination
@@ -45,7 +46,7 @@ from postroom.store.outbox import retry
 from postroom.store.writer import Writer
 from postroom.supervise import WEB_THREADS
 from postroom.watch import Watcher
-from postroom.web import auth, dashboard, health, inbound, overview
+from postroom.web import api, auth, dashboard, health, inbound, overview, tokens
 from postroom.web import destinations as ways_out
 from postroom.web.gate import Gate
 
@@ -172,6 +173,15 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     if config.server.trusted_proxies:
         count = config.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    api.install(
+        app,
+        authenticate=tokens.token_user(history, writer),
+        history=history,
+        writer=writer,
+        explain=book.explain,
+        ways=destination_ways(config, kinds),
+        check=partial(check_destination, config, kinds),
+    )
     auth.install(app, users)
     app.register_blueprint(health.blueprint(standstills, notes, waiting, figures))
     pages = dashboard.blueprint(
@@ -191,6 +201,23 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     return app
 
 
+def destination_ways(config: Config, kinds: dict[str, type[Integration]]) -> list[ways_out.Way]:
+    """What pages and API tell of every destination."""
+    return [
+        ways_out.Way(
+            name, way.kind, kinds[way.kind].summary, str(kinds[way.kind].guarantee_of(way.options)), way.common.paused
+        )
+        for name, way in config.destinations.items()
+    ]
+
+
+def check_destination(config: Config, kinds: dict[str, type[Integration]], name: str) -> tuple[bool, Sequence[str]]:
+    """What a destination says of itself: whether all is well, and sentences."""
+    way = Destination(integration=create_integration(kinds, config.destinations[name], config.data_dir))
+    (found,) = checking.ask({name: way})
+    return found.well, found.found
+
+
 def destination_pages(
     config: Config,
     kinds: dict[str, type[Integration]],
@@ -199,12 +226,7 @@ def destination_pages(
     problems: Callable[[], Sequence[str]],
 ) -> Blueprint:
     """The page of destinations and its switch."""
-    ways = [
-        ways_out.Way(
-            name, way.kind, kinds[way.kind].summary, str(kinds[way.kind].guarantee_of(way.options)), way.common.paused
-        )
-        for name, way in config.destinations.items()
-    ]
+    ways = destination_ways(config, kinds)
 
     def look() -> dict[str, tuple[destinations.Standing, destinations.Queue]]:
         known = history.read(destinations.standings)

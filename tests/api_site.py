@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,11 @@ from dashboard_store import StoreBuilder
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from postroom.ids import now_ms
 from postroom.message import Message
 from postroom.plan import Trace
-from postroom.store import destinations
 from postroom.store.history import History
 from postroom.store.writer import Writer
 from postroom.web import api, auth, dashboard
-from postroom.web.api.contract import Route
-from postroom.web.api.destinations import routes as destination_routes
-from postroom.web.api.figures import routes as figure_routes
-from postroom.web.api.messages import routes as message_routes
 from postroom.web.destinations import Way
 
 ROOT = Path(__file__).parent.parent
@@ -44,35 +37,17 @@ class ApiSite:
         self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
         self.app = Flask("postroom", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
         self.app.secret_key = "a secret of the test"
-        api.install(self.app, self.routes(), TOKENS.get)
+        api.install(
+            self.app,
+            authenticate=lambda header: TOKENS.get(header or ""),
+            history=self.history,
+            writer=self.writer,
+            explain=lambda rule_set, message, *known: self.explain(rule_set, message),
+            ways=WAYS,
+            check=lambda name: (name == "jira", ["it is asked"]),
+        )
         auth.install(self.app, lambda: {"vera": auth.User(HASHES["vera"], "viewer")})
         dashboard.install_error_pages(self.app)
-
-    def routes(self) -> list[Route]:
-        run = self.writer.run
-        return [
-            *message_routes(self.history, lambda rule_set, message, *known: self.explain(rule_set, message)),
-            *destination_routes(
-                ways=WAYS,
-                look=self._look,
-                pause=lambda name, who, why: run(
-                    partial(destinations.pause, name=name, who=who, reason=why, now=now_ms())
-                ),
-                resume=lambda name, who: run(partial(destinations.resume, name=name, who=who, now=now_ms())),
-                check=lambda name: (name == "jira", ["it is asked"]),
-            ),
-            *figure_routes(self.history),
-        ]
-
-    def _look(self) -> dict[str, tuple[destinations.Standing, destinations.Queue]]:
-        known = self.history.read(destinations.standings)
-        return {
-            way.name: (
-                known.get(way.name, destinations.Standing()),
-                self.history.read(partial(destinations.queue, name=way.name)),
-            )
-            for way in WAYS
-        }
 
     def get(self, path: str, who: str = "vera", **query: Any) -> TestResponse:
         """GET as somebody."""

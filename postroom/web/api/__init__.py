@@ -10,6 +10,37 @@ Status 400: a parameter makes no sense, 401: no token that is known, 403: its ro
 JSON, 422: it is JSON of another form, 503: the store cannot be used now. Each is a problem document (RFC 9457).
 """
 
-from postroom.web.api.serving import install
+from __future__ import annotations
 
-__all__ = ("install",)
+from collections.abc import Sequence
+
+from flask import Flask
+
+from postroom.store.history import History
+from postroom.store.writer import Writer
+from postroom.web.api import destinations, figures, messages, serving
+from postroom.web.api.contract import Route
+from postroom.web.destinations import Way
+
+
+def install(
+    app: Flask,
+    *,
+    authenticate: serving.Authenticate,
+    history: History,
+    writer: Writer,
+    explain: messages.Explain,
+    ways: Sequence[Way],
+    check: destinations.Check | None = None,
+) -> None:
+    """Adds the API to an application; before `auth.install`, so that nothing of the pages' rules is asked here.
+
+    `authenticate` takes the header Authorization. `explain` takes a rule set's number and a message. `ways` are the
+    destinations of config.yaml; `check` asks one, by its name, whether address and credentials hold.
+    """
+    routes: list[Route] = [
+        *messages.routes(history, explain),
+        *destinations.routes(history, writer, ways, check),
+        *figures.routes(history),
+    ]
+    serving.install(app, routes, authenticate)

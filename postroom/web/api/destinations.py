@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from postroom.ids import now_ms
+from postroom.store import destinations
 from postroom.store.destinations import Queue, Standing
+from postroom.store.history import History
+from postroom.store.writer import Writer
 from postroom.web.api.contract import Call, Done, Fault, OneName, Route
 from postroom.web.destinations import Way
 
@@ -52,27 +57,20 @@ _UNKNOWN = {404: "No destination has this name."}
 _STANDS = {**_UNKNOWN, 409: "It stands so already."}
 
 
-def routes(
-    *,
-    ways: Sequence[Way],
-    look: Callable[[], Mapping[str, tuple[Standing, Queue]]],
-    pause: Callable[[str, str, str], bool],
-    resume: Callable[[str, str], bool],
-    check: Check | None = None,
-) -> list[Route]:
-    """As of the page: `pause` takes name, who and why; `resume` name and who. `check` asks a destination of itself."""
+def routes(history: History, writer: Writer, ways: Sequence[Way], check: Check | None = None) -> list[Route]:
+    """`ways` are the destinations of config.yaml; `check` asks one, by its name, of itself."""
     by_name = {way.name: way for way in ways}
 
-    def state(way: Way, states: Mapping[str, tuple[Standing, Queue]]) -> DestinationState:
-        standing, queue = states[way.name]
+    def state(way: Way) -> DestinationState:
+        standing = history.read(destinations.standings).get(way.name, destinations.Standing())
+        queue = history.read(partial(destinations.queue, name=way.name))
         return DestinationState(way.name, way.kind, way.summary, way.guarantee, way.paused, standing, queue)
 
-    def destinations(_: Call) -> DestinationList:
-        states = look()
-        return DestinationList([state(way, states) for way in ways])
+    def every(_: Call) -> DestinationList:
+        return DestinationList([state(way) for way in ways])
 
     def destination(call: Call) -> DestinationState:
-        return state(by_name[named(call)], look())
+        return state(by_name[named(call)])
 
     def named(call: Call) -> str:
         name: str = call.path.name
@@ -83,13 +81,14 @@ def routes(
     def pause_it(call: Call) -> Done:
         name = named(call)
         # One line: it stands in lists and in the log.
-        if not pause(name, call.who, " ".join(call.body.reason.split())):
+        reason = " ".join(call.body.reason.split())
+        if not writer.run(lambda db: destinations.pause(db, name, call.who, reason, now_ms())):
             raise Fault(409, f"{name} is paused already.")
         return Done()
 
     def resume_it(call: Call) -> Done:
         name = named(call)
-        if not resume(name, call.who):
+        if not writer.run(lambda db: destinations.resume(db, name, call.who, now_ms())):
             raise Fault(409, f"{name} is neither paused from here, nor is its circuit open.")
         return Done()
 
@@ -99,7 +98,7 @@ def routes(
         return CheckResult(well, tuple(found))
 
     made = [
-        Route("GET", "/destinations", "Every destination: paused, circuit, what waits.", destinations, DestinationList),
+        Route("GET", "/destinations", "Every destination: paused, circuit, what waits.", every, DestinationList),
         Route("GET", "/destinations/{name}", "One destination.", destination, DestinationState, takes=OneName,
               faults=_UNKNOWN),
         Route("POST", "/destinations/{name}/pause", "Lets its deliveries wait.", pause_it, Done, "operator",
