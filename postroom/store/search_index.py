@@ -8,7 +8,8 @@ own words the same way.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from postroom.store import content, statistics
 from postroom.store.query import pieces
@@ -31,8 +32,8 @@ def index_next(db: sqlite3.Connection, most: int) -> int:
     upto = indexed_upto(db)
     rows = db.execute(
         "SELECT m.seq, m.received_at, m.ingress, m.state, m.recipient, m.from_address, m.from_name, m.subject,"
-        " m.matched, m.kinds, m.attachments, c.data FROM messages m LEFT JOIN contents c ON c.message = m.seq WHERE m.seq > ?"
-        " ORDER BY m.seq LIMIT ?",
+        " m.matched, m.kinds, m.attachments, c.data FROM messages m LEFT JOIN contents c ON c.message = m.seq"
+        " WHERE m.seq > ? ORDER BY m.seq LIMIT ?",
         (upto, most),
     ).fetchall()
     if not rows:
@@ -59,6 +60,29 @@ def add_facets(db: sqlite3.Connection, message: int, names: Iterable[str]) -> No
             "INSERT OR IGNORE INTO facet_messages SELECT seq, ? FROM facets WHERE name = ?",
             (message, name),
         )
+
+
+@contextmanager
+def changing(db: sqlite3.Connection, seq: int) -> Iterator[None]:
+    """Around a later change of what a message matched, its state or what it is owed: search and statistics follow.
+
+    It is found by what it was before, too.
+    """
+    if seq > indexed_upto(db):
+        yield
+        return
+    _count(db, seq, -1)
+    yield
+    add_facets(db, seq, facets_of(db, _count(db, seq, 1)))
+
+
+def _count(db: sqlite3.Connection, seq: int, sign: int) -> sqlite3.Row:
+    row: sqlite3.Row = db.execute(
+        "SELECT seq, received_at, ingress, state, matched, kinds, attachments FROM messages WHERE seq = ?", (seq,)
+    ).fetchone()
+    owed = db.execute("SELECT message, rule, destination FROM deliveries WHERE message = ?", (seq,)).fetchall()
+    statistics.count_messages(db, [row], owed, sign)
+    return row
 
 
 def remove(db: sqlite3.Connection, seq: int) -> None:

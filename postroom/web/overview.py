@@ -2,7 +2,7 @@
 
 | URL | what |
 | --- | --- |
-| `GET /` | the overview of `range`: 1h, 24h, 7d, 30d, 90d; with `q`, `state` or `before` 302 to `/messages`, which was here |
+| `GET /` | the overview; `range`: 1h, 24h, 7d, 30d, 90d. With `q`, `state` or `before` 302 to `/messages` |
 
 htmx asks for the same URL every ten seconds and gets the part that changes.
 """
