@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from postroom.message import Address
 from postroom.store.history import History
-from postroom.store.query import KEYS, parse, pieces
+from postroom.store.query import KEYS, conditions, parse, pieces, with_condition, without_condition
 from postroom.store.search_index import add_facets, index_next, indexed_upto, remove
 from tests.dashboard_store import StoreBuilder
 
@@ -108,6 +108,22 @@ def test_pages(store: StoreBuilder, history: History, indexed: bool) -> None:
     assert seen == [f"mail {number}" for number in reversed(range(25))]
 
 
+@pytest.mark.parametrize("indexed", [0, 10, 110])
+@pytest.mark.parametrize("search", ["mail", "", "to:bugs", "dest:jira"])
+def test_pages_towards_the_newest(store: StoreBuilder, history: History, indexed: int, search: str) -> None:
+    for number in range(25):
+        store.delivery(store.message(f"mail {number}", recipient="bugs@example.com"))
+    if indexed:
+        index_next(store.db, indexed)
+    seen: list[str] = []
+    after = 0
+    while rows := history.find(search, after=after, limit=7).rows:
+        assert [row.seq for row in rows] == sorted((row.seq for row in rows), reverse=True)
+        seen += [row.subject or "" for row in reversed(rows)]
+        after = rows[0].seq
+    assert seen == [f"mail {number}" for number in range(25)]
+
+
 def test_times(store: StoreBuilder, history: History) -> None:
     for age in range(10, 0, -1):
         store.message(f"mail {age}", received_at=NOW - age * DAY)
@@ -133,6 +149,32 @@ def test_times(store: StoreBuilder, history: History) -> None:
 def test_says_what_makes_no_sense(search: str, problem: str) -> None:
     query = parse(search, NOW, ("dead", "held"))
     assert len(query.problems) == 1 and problem in query.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "without", "condition", "then"),
+    [
+        ("crash", None, ("dest", "jira"), "crash dest:jira"),
+        ("", None, ("rule", "Crash reports"), 'rule:"Crash reports"'),
+        ("dest:forum crash", "dest", ("dest", "jira"), "crash dest:jira"),
+        ('RULE:"A b" -dest:x rule:c', "rule", ("kind", "bounce"), "-dest:x kind:bounce"),
+        ('"an open', None, ("dest", "jira"), '"an open" dest:jira'),
+        ("x", None, ("rule", 'with "quotes"'), "x rule:'with quotes'"),
+    ],
+)
+def test_conditions_are_added(text: str, without: str | None, condition: tuple[str, str], then: str) -> None:
+    changed = with_condition(text, *condition, instead_of=without)
+    assert changed == then.replace("'", '"')
+    value = condition[1].replace('"', "")
+    assert any((term.key, term.value) == (condition[0], value) for term in parse(changed, NOW, ()).terms)
+
+
+def test_conditions_are_taken_away() -> None:
+    text = 'crash -kind:bounce dest:jira "two words" before:3d'
+    parts = conditions(text)
+    assert parts == ["crash", "-kind:bounce", "dest:jira", '"two words"', "before:3d"]
+    assert without_condition(text, 1) == 'crash dest:jira "two words" before:3d'
+    assert [without_condition(each, 0) for each in parts] == [""] * 5
 
 
 def test_a_colon_of_no_key_is_a_word(store: StoreBuilder, history: History) -> None:

@@ -91,15 +91,26 @@ class History:
         """
         return self.find(search, state=state, before=before, limit=limit).rows
 
-    def find(self, search: str = "", *, state: str = "", before: int | None = None, limit: int = 50) -> Found:
-        """As `messages`, with what of the search makes no sense, and whether time was up before all was looked at."""
+    def find(
+        self,
+        search: str = "",
+        *,
+        state: str = "",
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+        seconds: float = 2.0,
+    ) -> Found:
+        """As `messages`, with what of the search makes no sense, and whether time (`seconds`) was up before all was
+        looked at. `after`: those that follow next upon the message of that seq, in place of the newest."""
         query = parse(search, now_ms(), FILTERS)
         if state:
             if state not in FILTERS:
                 raise ValueError(f"'{state}' is no state to look for; known are {', '.join(FILTERS)}")
             query = dataclasses.replace(query, terms=(*query.terms, Term("state", state)))
         with self._snapshot() as db:
-            hits = searching.search(db, query, before=before, limit=max(0, min(limit, _MOST)))
+            most = max(0, min(limit, _MOST))
+            hits = searching.search(db, query, before=before, after=after, limit=most, seconds=seconds)
             marks = ", ".join("?" * len(hits.seqs))
             rows = db.execute(
                 f"SELECT {_ROW} FROM messages m WHERE m.seq IN ({marks}) ORDER BY m.seq DESC", hits.seqs

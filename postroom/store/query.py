@@ -91,6 +91,26 @@ def parse(text: str, now: int, states: tuple[str, ...]) -> Query:
     return Query(tuple(terms), bounds.get("before"), bounds.get("after"), tuple(problems))
 
 
+def conditions(text: str) -> list[str]:
+    """The conditions of a search as they are written, those that mean nothing among them."""
+    found = [each[0] for each in _TERM.finditer(text[:LONGEST].replace("\0", " "))]
+    return [each + '"' if each.count('"') == 1 else each for each in found]
+
+
+def with_condition(text: str, key: str, value: str, *, instead_of: str | None = None) -> str:
+    """A search with one more condition, in place of those with the key `instead_of`."""
+    kept = [each for each in conditions(text) if instead_of is None or not each.lower().startswith(f"{instead_of}:")]
+    plain = value.replace('"', "")
+    quoted = f'"{plain}"' if not plain or any(char.isspace() for char in plain) else plain
+    return " ".join([*kept, f"{key}:{quoted}"])
+
+
+def without_condition(text: str, position: int) -> str:
+    """A search without one of its conditions."""
+    kept = conditions(text)
+    return " ".join(kept[:position] + kept[position + 1 :])
+
+
 def pieces(text: str) -> list[str]:
     """The words of a text as the index has them: runs of letters and digits, folded, without accents."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())

@@ -35,40 +35,66 @@ class Hits:
     cut: bool = False
 
 
-def search(db: sqlite3.Connection, query: Query, *, before: int | None, limit: int, seconds: float = 2.0) -> Hits:
+def search(
+    db: sqlite3.Connection,
+    query: Query,
+    *,
+    before: int | None,
+    limit: int,
+    after: int | None = None,
+    seconds: float = 2.0,
+) -> Hits:
     """The newest messages that meet every condition, at most `limit`, and only those with a smaller seq than `before`.
 
-    It gives up after so many seconds, with what it has.
+    `after`: in place of the newest, those that follow next upon the message of that seq. It gives up after so many
+    seconds, with what it has.
     """
     upto = indexed_upto(db)
     ceiling = before if before is not None else 2**62
     if query.before is not None:
-        ceiling = min(ceiling, _first_seq_at(db, query.before))
-    floor = _first_seq_at(db, query.after) if query.after is not None else 0
-    found = _tail(db, query, max(upto, floor - 1), ceiling, limit)
+        ceiling = min(ceiling, first_seq_at(db, query.before))
+    floor = first_seq_at(db, query.after) if query.after is not None else 0
+    floor = max(floor, 0 if after is None else after + 1)
+    if ceiling <= floor:
+        return Hits(())
     named = _named(db, query, floor, ceiling)
-    if len(found) >= limit or ceiling <= floor:
-        return Hits(tuple(sorted({*found, *named}, reverse=True)[:limit]))
-    sql, values = _statement(query, floor, min(ceiling, upto + 1), limit - len(found))
-    ends = time.monotonic() + seconds
-    db.set_progress_handler(lambda: int(time.monotonic() > ends), _STEP)
+    found: list[int] = []
+    if after is None:
+        found = _tail(db, query, max(upto, floor - 1), ceiling, limit, newest=True)
     cut = False
+    if len(found) < limit:
+        rest = limit - len(found)
+        indexed, cut = _indexed(
+            db, query, floor, min(ceiling, upto + 1), rest, newest=after is None, ends=time.monotonic() + seconds
+        )
+        found += indexed
+    if after is not None and len(found) < limit and not cut:
+        found += _tail(db, query, max(upto, floor - 1), ceiling, limit - len(found), newest=False)
+    merged = sorted({*found, *named}, reverse=after is None)[:limit]
+    return Hits(tuple(sorted(merged, reverse=True)), cut)
+
+
+def _indexed(
+    db: sqlite3.Connection, query: Query, floor: int, ceiling: int, limit: int, *, newest: bool, ends: float
+) -> tuple[list[int], bool]:
+    """What the index finds until a moment of the monotonic clock, and whether there was no more time."""
+    sql, values = _statement(query, floor, ceiling, limit, newest)
+    db.set_progress_handler(lambda: int(time.monotonic() > ends), _STEP)
+    found: list[int] = []
     try:
         for row in db.execute(sql, values):
             found.append(row[0])
     except sqlite3.OperationalError as error:
         if "interrupt" not in str(error):
             raise
-        cut = True
+        return found, True
     finally:
         db.set_progress_handler(None, 0)
-    if named:
-        found = sorted({*found, *named}, reverse=True)[:limit]
-    return Hits(tuple(found), cut)
+    return found, False
 
 
-def _statement(query: Query, floor: int, ceiling: int, limit: int) -> tuple[str, list[Any]]:
-    """SQL over the indexed messages. What is rarest leads, so that it is walked newest first and the rest looked up."""
+def _statement(query: Query, floor: int, ceiling: int, limit: int, newest: bool) -> tuple[str, list[Any]]:
+    """SQL over the indexed messages. What is rarest leads, so that it is walked in order and the rest looked up."""
     words = [term for term in query.terms if term.key in ("", "to", "from", "subject")]
     facets = [term for term in query.terms if term.key in _FACETS]
     positive = [term for term in facets if not term.negated]
@@ -109,7 +135,8 @@ def _statement(query: Query, floor: int, ceiling: int, limit: int) -> tuple[str,
     conditions.append(f"{seq} >= ? AND {seq} < ?")
     values += (floor, ceiling)
     where = " AND ".join(conditions)
-    return f"SELECT {seq} FROM {leader}{joined} WHERE {where} ORDER BY {seq} DESC LIMIT ?", [*values, limit]
+    order = f"{seq} DESC" if newest else seq
+    return f"SELECT {seq} FROM {leader}{joined} WHERE {where} ORDER BY {order} LIMIT ?", [*values, limit]
 
 
 def _facet(term: Term) -> str:
@@ -156,7 +183,7 @@ def _column(db: sqlite3.Connection, sql: str, *values: Any) -> list[int]:
     return [row[0] for row in db.execute(f"{sql} LIMIT {_MOST_LOOKED_UP}", values)]
 
 
-def _first_seq_at(db: sqlite3.Connection, moment: int) -> int:
+def first_seq_at(db: sqlite3.Connection, moment: int) -> int:
     """The seq of the first message received at a moment or later: seqs grow with the time of receipt."""
     low = db.execute("SELECT COALESCE(MIN(seq), 1) FROM messages").fetchone()[0]
     high = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM messages").fetchone()[0]
@@ -170,12 +197,13 @@ def _first_seq_at(db: sqlite3.Connection, moment: int) -> int:
     return int(low)
 
 
-def _tail(db: sqlite3.Connection, query: Query, after: int, ceiling: int, limit: int) -> list[int]:
-    """Messages that are not in the index yet, looked at one by one: the newest of them, where there are very many."""
+def _tail(db: sqlite3.Connection, query: Query, after: int, ceiling: int, limit: int, *, newest: bool) -> list[int]:
+    """Messages that are not in the index yet, looked at one by one: the newest, or the oldest, where there are very
+    many."""
     rows = db.execute(
         "SELECT m.seq, m.id, m.recipient, m.from_address, m.from_name, m.subject, m.matched, m.kinds, m.attachments,"
         " m.state, m.conversation, c.data FROM messages m LEFT JOIN contents c ON c.message = m.seq"
-        f" WHERE m.seq > ? AND m.seq < ? ORDER BY m.seq DESC LIMIT {_LONGEST_TAIL}",
+        f" WHERE m.seq > ? AND m.seq < ? ORDER BY m.seq {'DESC' if newest else 'ASC'} LIMIT {_LONGEST_TAIL}",
         (after, ceiling),
     )
     found: list[int] = []
