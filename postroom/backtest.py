@@ -7,6 +7,7 @@ rules' doing alone. Limits and correlations count for nothing.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -75,6 +76,10 @@ class Report(msgspec.Struct):
     """`update`, `hold` and `drop` among them."""
     mails: list[ChangedMail] = []
     """Newest first."""
+    reached: int | None = None
+    """When the oldest mail that was looked at was received."""
+    cut: bool = False
+    """Older ones were left aside: so many were wanted at most, or time was up."""
 
 
 def acts_of(plan: Plan) -> list[Act]:
@@ -106,22 +111,37 @@ def run(
     since: int,
     keep: int | None,
     started: Callable[[int], Callable[[int], None]],
+    most: int | None = None,
+    seconds: float | None = None,
 ) -> Report:
     """Judges the mail received since a time (milliseconds since 1970) under `rule_set`.
 
     `makers`: the destinations that make items. `keep`: so many changed mails are told, the newest; None: all.
     `started` is called with the number of mails, and gives what is called with each further number of them done.
+    `most`: only the newest so many. `seconds`: then it ends with what it has.
     """
     db = connect(database, read_only=True)
     try:
-        within = past.span(db, since)
-        advance = started(within.count)
+        ends = None if seconds is None else time.monotonic() + seconds
+        within = past.span(db, since, None if most is None else most + 1)
+        left = within.count if most is None else min(most, within.count)
+        advance = started(left)
         judging = _Judging(Report(since), rule_set, RuleBook(database, {}, timezone), past.PastItems(db, makers), keep)
+        report = judging.report
         for page in past.pages(db, within):
-            for mail in page:
+            page = page[:left]
+            for number, mail in enumerate(page, 1):
                 judging.judge(mail)
+                report.reached = mail.received_at
+                if ends is not None and time.monotonic() > ends:
+                    page = page[:number]
+                    break
+            left -= len(page)
             advance(len(page))
-        return judging.report
+            if left <= 0 or (ends is not None and time.monotonic() > ends):
+                report.cut = report.judged + report.cannot_be_judged < within.count
+                break
+        return report
     finally:
         db.close()
 

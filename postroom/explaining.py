@@ -122,6 +122,11 @@ class Explainer:
         self._database = database
         self._db: sqlite3.Connection | None = connect(database, read_only=True) if database.exists() else None
 
+    def close(self) -> None:
+        """Lets go of the store."""
+        if self._db is not None:
+            self._db.close()
+
     def files(self, path: Path, shown: str, recipient: str | None) -> Iterator[Explained]:
         """Each mail of a file, as if the first ingress received it now.
 

@@ -91,7 +91,12 @@ def read_files(folder: Path) -> dict[str, str]:
             problems.append(Problem(place, f"the file cannot be read: {error.strerror}"))
     if problems:
         raise InvalidFiles(problems)
-    return dict(sorted(found.items(), key=lambda entry: entry[0].split("/")))
+    return in_order(found)
+
+
+def in_order(files: MappingType[str, str]) -> dict[str, str]:
+    """Files by their paths, in the order in which their rules are evaluated."""
+    return dict(sorted(files.items(), key=lambda entry: entry[0].split("/")))
 
 
 def hash_of(files: MappingType[str, str]) -> str:

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from postroom.store.searching import first_seq_at
+
 _PAGE = 200
 _MOST_KNOWN = 10_000
 # While it waits, the same column names the rules that a release is to pass over.
@@ -42,8 +44,18 @@ class Span:
     count: int
 
 
-def span(db: sqlite3.Connection, since: int) -> Span:
-    """The messages that were received at a time (milliseconds since 1970) or after it."""
+def span(db: sqlite3.Connection, since: int, most: int | None = None) -> Span:
+    """The messages that were received at a time (milliseconds since 1970) or after it; only the newest, at most `most`.
+
+    With `most`, it costs no more than they do, however many messages there are.
+    """
+    if most is not None:
+        first = first_seq_at(db, since)
+        seqs = [
+            row[0]
+            for row in db.execute("SELECT seq FROM messages WHERE seq >= ? ORDER BY seq DESC LIMIT ?", (first, most))
+        ]
+        return Span(since, seqs[-1], seqs[0], len(seqs)) if seqs else Span(since, 1, 0, 0)
     first, last, count = db.execute(
         "SELECT COALESCE(MIN(seq), 1), COALESCE(MAX(seq), 0), COUNT(*) FROM messages WHERE received_at >= ?", (since,)
     ).fetchone()
