@@ -19,11 +19,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
 from postroom import cli, data_lock, doorbell, logs
+from postroom.acting import Acting
 from postroom.answer import Answering
 from postroom.circuit import Circuit
 from postroom.cli import checking
 from postroom.config import Config, DestinationConfig, field_sets, load, plugins_dir_of
-from postroom.decide import Decider
 from postroom.destination import Destination
 from postroom.dispatch import Dispatcher
 from postroom.exchange import Http
@@ -42,13 +42,13 @@ from postroom.store import destinations, keys
 from postroom.store.brake import Brake
 from postroom.store.database import FILE_NAME
 from postroom.store.history import History
-from postroom.store.outbox import retry
 from postroom.store.writer import Writer
 from postroom.supervise import WEB_THREADS
 from postroom.watch import Watcher
 from postroom.web import api, auth, dashboard, health, inbound, overview, tokens
 from postroom.web import destinations as ways_out
 from postroom.web.gate import Gate
+from postroom.web.proxy_login import Proxy
 
 HERE = Path(__file__).resolve().parent
 
@@ -162,10 +162,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
             return {name: auth.User(user.password_hash, user.role) for name, user in config.dashboard.users.items()}
         return {name: auth.User(*rest) for name, rest in history.users().items()}
 
-    def ask_retry(delivery_id: str, who: str) -> bool:
-        return writer.run(lambda db: retry(db, delivery_id, who, now_ms()))
-
-    decider = Decider(writer, history, book.active, makers)
+    acting = Acting(writer, history, book.active, makers)
     app = Flask(__name__, template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
     app.extensions["rules"] = watcher
     app.secret_key = keys.session_key(config.data_dir)
@@ -182,14 +179,15 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         ways=destination_ways(config, kinds),
         check=partial(check_destination, config, kinds),
     )
-    auth.install(app, users)
+    proxy = config.dashboard.proxy_login
+    auth.install(app, users, history, writer, Proxy(proxy, writer) if proxy else None)
     app.register_blueprint(health.blueprint(standstills, notes, waiting, figures))
     pages = dashboard.blueprint(
         history=history,
         explain=book.explain,
-        retry=ask_retry,
-        release=decider.release,
-        discard=decider.discard,
+        retry=lambda id, who: acting.retry(id, who).done,
+        release=lambda id, who: acting.release(id, who).done,
+        discard=lambda id, who: acting.discard(id, who).done,
         problems=problems,
         ingresses=list(ways_in),
         public_url=config.server.url,

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from zoneinfo import available_timezones
 
+from postroom import dashboard_config
+from postroom.dashboard_config import Dashboard
 from postroom.fields import (
     Bytes,
     FieldSet,
@@ -104,17 +106,6 @@ class Rules:
 class Limits:
     in_flight: Bytes = setting("bytes of bodies in memory at once; more: 503", default=Bytes(64_000_000))
     min_free: Bytes = setting("free space of the disk; less: 503", default=Bytes(200_000_000))
-
-
-@dataclass(frozen=True)
-class User:
-    password_hash: str = setting("made by `postroom init`, or by werkzeug's generate_password_hash")
-    role: Literal["viewer", "operator", "editor"] = setting("what the person may do", default="viewer")
-
-
-@dataclass(frozen=True)
-class Dashboard:
-    users: dict[str, User] | None = setting("people by name; absent: one admin with a generated password", default=None)
 
 
 @dataclass(frozen=True)
@@ -228,6 +219,8 @@ def load(
     if config.mail.timezone not in available_timezones():
         hint = did_you_mean(config.mail.timezone, available_timezones()) or "; write such as Europe/Berlin"
         reader.report(_place(root, "mail"), f"mail: there is no timezone '{config.mail.timezone}'{hint}")
+    for fault in dashboard_config.faults(config.dashboard):
+        reader.report(_place(root, "dashboard"), f"dashboard: {fault}")
     for name, kind, entry in _named(root, "ingress", ingress_kinds, reader):
         options, common = _split(
             ingress_kinds[kind].Options, IngressCommon, entry, f"ingress '{name.value}'", name, reader

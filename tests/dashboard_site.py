@@ -15,7 +15,9 @@ from werkzeug.test import TestResponse
 from postroom.message import Message
 from postroom.plan import ConditionTrace, Plan, RuleTrace, Trace
 from postroom.store.history import History
+from postroom.store.writer import Writer
 from postroom.web import auth, dashboard
+from postroom.web.proxy_login import Proxy
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse"
@@ -49,8 +51,10 @@ TRACE = Trace(
 class Site:
     """One application on one store, and what was asked of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, proxy: Callable[[Writer], Proxy] | None = None) -> None:
         self.store = StoreBuilder(path)
+        self.history, self.writer = History(path), Writer(path)
+        self.proxy = proxy(self.writer) if proxy else None
         self.users = {
             name: auth.User(HASHES[name], role)
             for name, role in (("vera", "viewer"), ("otto", "operator"), ("edda", "editor"))
@@ -66,7 +70,7 @@ class Site:
     def _make(self) -> Flask:
         app = Flask("postroom", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
         app.secret_key = "a secret of the test"
-        csrf = auth.install(app, lambda: self.users)
+        csrf = auth.install(app, lambda: self.users, self.history, self.writer, self.proxy)
         dashboard.install_error_pages(app)
         inbound = Blueprint("inbound", __name__)
         inbound.post("/inbound/<name>")(lambda name: "the key")

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from dashboard_site import HASHES, NOBODY, PASSWORD, Site, log_in, post, token
 
-from postroom.web import auth
+from postroom.store import sessions as stored_sessions
+from postroom.web import auth, passwords
+from postroom.web.brake import Brake
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_wrong_name_or_password(site: Site, name: str, password: str) -> None:
 
 
 def test_hashes_are_scrypt(site: Site) -> None:
-    site.users["vera"] = auth.User(auth.hash_password("new one"))
+    site.users["vera"] = auth.User(passwords.hash_password("new one"))
     assert site.users["vera"].password_hash.startswith("scrypt:")
     assert log_in(site.client(), "vera", "new one").status_code == 303
 
@@ -83,17 +85,17 @@ def test_a_mistyped_hash_lets_nobody_in(site: Site) -> None:
     assert log_in(site.client(), "vera", "plain text").status_code == 401
 
 
-def test_a_session_ends_with_password_user_and_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_ends_with_password_user_and_time(site: Site) -> None:
     clients = [site.client("vera") for _ in range(3)]
-    site.users["vera"] = auth.User(auth.hash_password("another"), "viewer")
+    site.users["vera"] = auth.User(passwords.hash_password("another"), "viewer")
     assert clients[0].get("/messages").status_code == 303
     site.users["vera"] = auth.User(HASHES["vera"], "viewer")
     assert clients[0].get("/messages").status_code == 200
     del site.users["vera"]
     assert clients[1].get("/messages").status_code == 303
     site.users["vera"] = auth.User(HASHES["vera"], "viewer")
-    later = auth.time.time() + 31 * 86400
-    monkeypatch.setattr(auth.time, "time", lambda: later)
+    assert clients[2].get("/messages").status_code == 200
+    site.store.db.execute("UPDATE sessions SET created_at = created_at - ?", (stored_sessions.LIFETIME_MS,))
     assert clients[2].get("/messages").status_code == 303
 
 
@@ -127,14 +129,19 @@ def test_too_many_attempts_from_one_address(site: Site) -> None:
 
 def test_the_brake_lets_go_and_stays_small() -> None:
     now = [0.0]
-    brake = auth.Brake(2, 10, lambda: now[0])
+    brake = Brake(2, 10, lambda: now[0])
     assert [brake.take("a") for _ in range(3)] == [0, 0, 10]
     now[0] = 9
     assert brake.take("a") == pytest.approx(1)
     now[0] = 10
-    assert [brake.take("a"), brake.take("a")] == [0, 10]
+    assert [brake.take("a"), brake.take("a")] == [0, 20], "the pauses grow"
     brake.give_back("a")
     assert brake.take("a") == 0
+    for _ in range(40):
+        now[0] += 900
+        assert brake.take("a") == 0, "up to a quarter of an hour"
+    now[0] += 3601
+    assert [brake.take("a") for _ in range(3)] == [0, 0, 10], "and what rested is forgotten"
     for number in range(25_000):
         brake.take(str(number))
     assert len(brake._used) <= 10_000

@@ -29,6 +29,7 @@ ORDER = (
     "postroom.answer",
     "postroom.rules",
     # the ways in and out
+    "postroom.dashboard_config",
     "postroom.config",
     "postroom.connection",
     "postroom.exchange",
@@ -48,7 +49,9 @@ ORDER = (
     # what is kept, and what becomes of it
     "postroom.store",
     "postroom.receive",
-    "postroom.decide",
+    "postroom.acts",
+    "postroom.aims",
+    "postroom.acting",
     "postroom.rulebook",
     "postroom.watch",
     "postroom.circuit",

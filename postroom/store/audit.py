@@ -14,7 +14,11 @@ import msgspec
 _BY_PEOPLE = "what <> 'absorbed' AND who <> 'postroom'"
 """As in the indexes: only where it stands in a query word for word does SQLite see that they serve."""
 OURSELVES = "postroom"
-"""Who it is where nobody did it: no person may have this name."""
+"""Who it is where no person did it."""
+SOMEBODY = "somebody"
+"""Who it is that fails to log in."""
+RESERVED = (OURSELVES, SOMEBODY)
+"""No person may have one of these names."""
 _MOST_NAMES = 200
 
 

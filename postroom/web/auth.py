@@ -1,61 +1,49 @@
-"""Who may see and do what on the dashboard: login, sessions, roles, CSRF tokens, security headers.
+"""Who may see and do what on the dashboard: login, sessions, roles, CSRF tokens.
 
-A session is Flask's signed cookie and holds the user's name, the time of login and a mark of the password hash: it
-ends after 30 days, and at once when the password changes or the user is gone. Roles: a viewer reads, an operator also
-acts on deliveries and messages, an editor also changes rules.
+| URL | what |
+| --- | --- |
+| `GET /login`, `POST /login` | 303 to where one was going; 401: wrong; 429 with Retry-After: too many attempts |
+| `POST /logout` | ends the session |
+
+A session is a random id in Flask's signed cookie; the store knows the rest (see sessions.py). It ends 30 days after
+the login, and at once when the password changes, the person is gone, or somebody ends it. A proxy in front may log
+people in as well (see proxy_login.py). Roles: a viewer reads, an operator also acts on deliveries and messages, an
+editor also changes rules and people.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
-import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from flask import (
-    Blueprint,
-    Flask,
-    Response,
-    abort,
-    current_app,
-    g,
-    redirect,
-    render_template,
-    request,
-    session,
-    url_for,
-)
-from flask.sessions import SecureCookieSessionInterface
+from flask import Blueprint, Flask, abort, current_app, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import CSRFProtect
-from werkzeug.security import check_password_hash, generate_password_hash
+
+from postroom.store.history import History
+from postroom.store.sessions import LIFETIME_MS, Session
+from postroom.store.writer import Writer
+from postroom.web import headers, navigation, passwords
+from postroom.web.brake import Brake
+from postroom.web.failed_logins import FailedLogins
+from postroom.web.proxy_login import Proxy
+from postroom.web.sessions import Book, CookieInterface, device, is_known, network
 
 ROLES = ("viewer", "operator", "editor")
 """Each may do what those before it may."""
 
-_LIFETIME = timedelta(days=30)
 _LARGEST_FORM = 64 * 1024
+_LARGEST_OF_OURS = 4 * 1024 * 1024
+"""Of people who are logged in: whole rule files."""
 _LONGEST_NAME = 200
-_LONGEST_PASSWORD = 1000
 _EXTENSION = "postroom-auth"
-
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
-    "connect-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-}
 
 log = logging.getLogger(__name__)
 
@@ -81,75 +69,30 @@ class Person(Protocol):
 Users = Callable[[], Mapping[str, Person]]
 
 
-def hash_password(password: str) -> str:
-    """The hash to keep for a password."""
-    return generate_password_hash(password, method="scrypt")
-
-
-class Brake:
-    """A bucket of `burst` tries for each key, filled again by one every `seconds`. Kept in memory, bounded."""
-
-    def __init__(self, burst: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._burst, self._seconds, self._clock = burst, seconds, clock
-        self._used: dict[str, tuple[float, float]] = {}
-        self._lock = threading.Lock()
-
-    def take(self, key: str) -> float:
-        """0 and one try less, or the seconds to wait until there is one."""
-        with self._lock:
-            used, now = self._now_used(key)
-            if used > self._burst - 1:
-                return (used - self._burst + 1) * self._seconds
-            if len(self._used) >= 10_000 and key not in self._used:
-                # Full of names that somebody makes up: the least used go, so that those under attack stay.
-                for other in sorted(self._used, key=lambda one: self._used[one][0])[:5_000]:
-                    del self._used[other]
-            self._used[key] = (used + 1, now)
-            return 0
-
-    def give_back(self, key: str) -> None:
-        """The try was a good one."""
-        with self._lock:
-            used, now = self._now_used(key)
-            self._used[key] = (max(0.0, used - 1), now)
-
-    def _now_used(self, key: str) -> tuple[float, float]:
-        now = self._clock()
-        used, at = self._used.get(key, (0.0, now))
-        return max(0.0, used - (now - at) / self._seconds), now
-
-
 class _Auth:
     """What one application keeps."""
 
-    def __init__(self, users: Users) -> None:
-        self.users = users
+    def __init__(self, users: Users, book: Book, failed: FailedLogins, proxy: Proxy | None) -> None:
+        self.users, self.book, self.failed, self.proxy = users, book, failed, proxy
         self.by_name = Brake(10, 30)
         self.by_address = Brake(20, 15)
         # scrypt takes 32 MB: on a small machine, one at a time.
         self.hashing = threading.Lock()
 
 
-class _Sessions(SecureCookieSessionInterface):
-    """Flask's, with `Secure` wherever the request came by https (by a trusted proxy's word, too)."""
-
-    def get_cookie_secure(self, app: Flask) -> bool:
-        return request.is_secure
-
-
-def install(app: Flask, users: Users) -> CSRFProtect:
+def install(app: Flask, users: Users, history: History, writer: Writer, proxy: Proxy | None = None) -> CSRFProtect:
     """Adds login and logout, sessions, CSRF protection and security headers to an application that has a secret key.
 
     `users` is asked at each request. Blueprints that take POST from programs are to be exempted from the result.
     """
-    app.extensions[_EXTENSION] = _Auth(users)
-    app.session_interface = _Sessions()
+    app.extensions[_EXTENSION] = _Auth(users, Book(history, writer), FailedLogins(writer), proxy)
+    app.session_interface = CookieInterface()
     app.config.update(
         SESSION_COOKIE_NAME="postroom_session",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
-        PERMANENT_SESSION_LIFETIME=_LIFETIME,
+        PERMANENT_SESSION_LIFETIME=timedelta(milliseconds=LIFETIME_MS),
         # A token is worth as long as its session: a login page left open over night still works.
         WTF_CSRF_TIME_LIMIT=None,
     )
@@ -157,17 +100,36 @@ def install(app: Flask, users: Users) -> CSRFProtect:
     app.before_request(_bound_forms)
     csrf = CSRFProtect(app)
     app.register_blueprint(_blueprint())
-    app.after_request(_add_headers)
-    app.context_processor(lambda: {"user": current_user(), "may": may})
+    headers.install(app)
+    app.context_processor(
+        lambda: {"user": current_user(), "may": may, "nav_links": navigation.links(may), "proxied": proxied()}
+    )
     return csrf
 
 
 def current_user() -> str | None:
     """The name of the user who is logged in."""
     if "user" not in g:
-        g.user, g.role = _from_session()
+        g.user, g.role, g.login = _identify()
     name: str | None = g.user
     return name
+
+
+def current_session() -> Session | None:
+    """The session of the current user; None for those whom a proxy or a token vouches for."""
+    current_user()
+    found: Session | None = g.login
+    return found
+
+
+def proxied() -> bool:
+    """Is the current user here by the word of a proxy?"""
+    return current_user() is not None and g.get("by_proxy", False)
+
+
+def act_as(name: str, role: str) -> None:
+    """For this request, somebody else is the current user: a program that showed its token."""
+    g.user, g.role, g.login, g.by_proxy = name, role, None, False
 
 
 def may(role: str) -> bool:
@@ -189,6 +151,38 @@ def require_role(role: str) -> None:
         abort(403, f"This needs the role {role}.")
 
 
+def sessions() -> Book:
+    """The sessions of this application."""
+    return _auth(current_app).book
+
+
+def begin_session(name: str, password_hash: str, *, note: bool = True) -> None:
+    """The browser of this request is logged in from now on. `note`: the login is put on record."""
+    agent = device(request.headers.get("User-Agent", ""))
+    id = sessions().begin(name, _mark(name, password_hash), request.remote_addr or "", agent, note=note)
+    session.clear()
+    session.permanent = True
+    session["id"] = id
+    g.pop("user", None)
+
+
+def check_password(name: str, password: str) -> int | None:
+    """None for the right password of the current user, 0 for a wrong one, else the seconds to wait."""
+    auth = _auth(current_app)
+    # A key of its own: who sits at a browser that was left open locks nobody out elsewhere.
+    key = f"{name}\0again"
+    wait = auth.by_name.take(key)
+    if wait:
+        return int(wait) + 1
+    user = auth.users().get(name)
+    right = _compare(auth, user, password)
+    if right is None:
+        return 5
+    if right:
+        auth.by_name.give_back(key)
+    return None if right else 0
+
+
 def _blueprint() -> Blueprint:
     pages = Blueprint("auth", __name__)
 
@@ -203,7 +197,7 @@ def _blueprint() -> Blueprint:
     def enter() -> ResponseReturnValue:
         target = request.form.get("next", "")
         name = request.form.get("name", "").strip()[:_LONGEST_NAME]
-        wait = _check(name, request.form.get("password", ""))
+        wait = _log_in(name, request.form.get("password", ""))
         if wait is None:
             return redirect(target if _is_local(target) else "/", 303)
         shown = {"next": target, "name": name}
@@ -214,80 +208,83 @@ def _blueprint() -> Blueprint:
 
     @pages.post("/logout")
     def logout() -> ResponseReturnValue:
+        found = current_session()
+        if found is not None:
+            sessions().leave(found.name, found.seq)
         session.clear()
         return redirect(url_for("auth.login"), 303)
 
     return pages
 
 
-def _check(name: str, password: str) -> int | None:
+def _log_in(name: str, password: str) -> int | None:
     """None once logged in, 0 for a wrong name or password, else the seconds to wait."""
-    auth: _Auth = current_app.extensions[_EXTENSION]
-    address = _network(request.remote_addr)
-    wait = max(auth.by_address.take(address), auth.by_name.take(name))
+    auth = _auth(current_app)
+    address, users = network(request.remote_addr), auth.users()
+    # Who is logged in from here has tries of their own: guessing from elsewhere does not keep them out.
+    key = f"{name}\0{address}" if name in users and is_known(auth.book.of(name), address) else name
+    wait = auth.by_address.take(address) or auth.by_name.take(key)
     if wait:
         log.warning("login refused: too many attempts", extra={"user": name, "address": address})
+        auth.failed.note(name, address, users, refused=True)
         return int(wait) + 1
-    user = auth.users().get(name)
-    if not auth.hashing.acquire(timeout=5):
+    user = users.get(name)
+    right = _compare(auth, user, password)
+    if right is None:
         return 5
-    try:
-        right = _is_right(user.password_hash if user else _nobody(), password)
-    finally:
-        auth.hashing.release()
-    if not user or not right:
+    if user is None or not right:
         log.warning("login failed", extra={"user": name, "address": address})
+        auth.failed.note(name, address, users)
         return 0
     auth.by_address.give_back(address)
-    auth.by_name.give_back(name)
-    session.clear()
-    session.permanent = True
-    session.update(name=name, since=int(time.time()), mark=_mark(name, user.password_hash))
-    g.pop("user", None)
+    auth.by_name.give_back(key)
+    begin_session(name, user.password_hash)
     log.info("login", extra={"user": name, "address": address})
     return None
 
 
-def _is_right(password_hash: str, password: str) -> bool:
+def _compare(auth: _Auth, user: Person | None, password: str) -> bool | None:
+    """Is it the user's password? None where too many ask."""
+    if not auth.hashing.acquire(timeout=5):
+        return None
     try:
-        return len(password) <= _LONGEST_PASSWORD and check_password_hash(password_hash, password)
-    except ValueError:
-        # A hash that somebody mistyped in config.yaml.
-        return False
+        return passwords.is_right(user.password_hash if user else passwords.nobody(), password)
+    finally:
+        auth.hashing.release()
 
 
-@cache
-def _nobody() -> str:
-    """An unknown name costs the same work as a known one."""
-    return hash_password(secrets.token_hex())
-
-
-def _from_session() -> tuple[str | None, str]:
-    auth: _Auth = current_app.extensions[_EXTENSION]
-    name, since = session.get("name"), session.get("since", 0)
-    user = auth.users().get(name) if name else None
-    if name is None or user is None or user.role not in ROLES or time.time() - since > _LIFETIME.total_seconds():
-        return None, ""
-    if not hmac.compare_digest(session.get("mark", ""), _mark(name, user.password_hash)):
-        return None, ""
-    return name, user.role
+def _identify() -> tuple[str | None, str, Session | None]:
+    """Name, role and session of whoever asks."""
+    auth = _auth(current_app)
+    g.by_proxy = False
+    if auth.proxy is not None and (name := auth.proxy.person(request.environ)):
+        user = auth.users().get(name)
+        role = auth.proxy.role(request.environ, ROLES, user.role if user else None)
+        if role not in ROLES:
+            return None, "", None
+        g.by_proxy = True
+        auth.proxy.note(name, network(request.remote_addr))
+        return name, role, None
+    id = session.get("id")
+    found = auth.book.find(id, request.remote_addr or "") if isinstance(id, str) else None
+    user = auth.users().get(found.name) if found else None
+    if found is None or user is None or user.role not in ROLES:
+        return None, "", None
+    if not hmac.compare_digest(found.mark, _mark(found.name, user.password_hash)):
+        return None, "", None
+    return found.name, user.role, found
 
 
 def _mark(name: str, password_hash: str) -> str:
+    """What changes with the password, and tells nothing of it."""
     key = current_app.secret_key or ""
     key = key.encode() if isinstance(key, str) else key
     return hmac.new(key, f"{name}\0{password_hash}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def _network(address: str | None) -> str:
-    """One host's addresses are one key: IPv6 gives each customer a whole /64."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    if isinstance(parsed, ipaddress.IPv6Address) and not parsed.ipv4_mapped:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+def _auth(app: Flask) -> _Auth:
+    found: _Auth = app.extensions[_EXTENSION]
+    return found
 
 
 def _is_local(target: str) -> bool:
@@ -302,13 +299,6 @@ def _is_local(target: str) -> bool:
 
 
 def _bound_forms() -> None:
-    if request.blueprint in ("auth", "dashboard"):
-        request.max_content_length = _LARGEST_FORM
-
-
-def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.endpoint != "static":
-        response.headers.setdefault("Cache-Control", "no-store")
-    return response
+    if request.method in ("POST", "PUT", "PATCH", "DELETE"):
+        largest = _LARGEST_OF_OURS if current_user() else _LARGEST_FORM
+        request.max_content_length = request.max_form_memory_size = largest
