@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dashboard_site import HASHES, TRACE
+from dashboard_site import TRACE
 from dashboard_store import StoreBuilder
 from flask import Flask
 from werkzeug.test import TestResponse
@@ -15,10 +15,9 @@ from postroom.message import Message
 from postroom.plan import Trace
 from postroom.store.history import History
 from postroom.store.writer import Writer
-from postroom.web import api, auth, dashboard
+from postroom.web import api
 from postroom.web.destinations import Way
 
-ROOT = Path(__file__).parent.parent
 TOKENS = {"Bearer vera": ("vera (token)", "viewer"), "Bearer otto": ("otto (token)", "operator"),
           "Bearer edda": ("edda (token)", "editor")}  # fmt: skip
 WAYS = (
@@ -35,8 +34,7 @@ class ApiSite:
         self.writer = Writer(path)
         self.history = History(path)
         self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
-        self.app = Flask("postroom", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
-        self.app.secret_key = "a secret of the test"
+        self.app = Flask("postroom")
         api.install(
             self.app,
             authenticate=lambda header: TOKENS.get(header or ""),
@@ -46,8 +44,6 @@ class ApiSite:
             ways=WAYS,
             check=lambda name: (name == "jira", ["it is asked"]),
         )
-        auth.install(self.app, lambda: {"vera": auth.User(HASHES["vera"], "viewer")})
-        dashboard.install_error_pages(self.app)
 
     def get(self, path: str, who: str = "vera", **query: Any) -> TestResponse:
         """GET as somebody."""

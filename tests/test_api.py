@@ -1,0 +1,285 @@
+"""The API by its answers: what each route tells and does, who may ask it, and what is wrong with a request."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from api_site import ApiSite
+from dashboard_site import NOBODY
+from werkzeug.test import TestResponse
+
+from postroom.ids import now_ms
+from postroom.plan import Content
+from postroom.store import tokens as store_tokens
+from postroom.store.writer import Writer
+from postroom.web import tokens
+from postroom.web.api.contract import LARGEST_BODY
+from tests.conftest import Start
+from tests.instance import Instance, document
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> ApiSite:
+    return ApiSite(tmp_path / "postroom.db")
+
+
+def problem(answer: TestResponse, status: int) -> dict[str, Any]:
+    """The problem document of an answer that must be one."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    found: dict[str, Any] = answer.json
+    assert found["type"] == "about:blank" and found["status"] == status and found["title"] and found["detail"]
+    return found
+
+
+# Who may ask
+
+
+def test_without_a_token_nothing_but_the_document_is_told(site: ApiSite) -> None:
+    answer = site.get("/messages", who="")
+    problem(answer, 401)
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="Postroom"'
+    wrong = site.get("/messages", who="mallory")
+    problem(wrong, 401)
+    assert 'error="invalid_token"' in wrong.headers["WWW-Authenticate"]
+    assert site.get("/openapi.json", who="").json["openapi"] == "3.1.0"
+
+
+def test_roles(site: ApiSite) -> None:
+    least = {"viewer": "vera", "operator": "otto", "editor": "edda"}
+    order = list(least)
+    for path, methods in site.get("/openapi.json").json["paths"].items():
+        for method, operation in methods.items():
+            words = operation["description"].split("Needs the role ")
+            needed = words[1].removesuffix(".") if len(words) > 1 else "viewer"
+            for role in order[: order.index(needed)]:
+                shown = path.removeprefix("/api/v1").replace("{id}", NOBODY).replace("{name}", "jira")
+                found = problem(site.ask(method.upper(), shown.replace("{n}", "1"), least[role]), 403)
+                assert found["detail"] == f"This needs the role {needed}; the token has {role}."
+
+
+# What is wrong with a request
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/messages?limit=many", "query.limit"),
+        ("/messages?limit=0", "query.limit"),
+        ("/messages?limit=201", "query.limit"),
+        ("/messages?before=99999999999999999999", "query.before"),
+        ("/messages?state=lost", "query.state"),
+        ("/messages?q=a&q=b", "query.q"),
+        ("/messages/12", "path.id"),
+        (f"/messages/{NOBODY}/attachments/x", "path.n"),
+        ("/statistics?range=1y", "query.range"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_named(site: ApiSite, path: str, where: str) -> None:
+    found = problem(site.get(path), 400)
+    assert [each["where"] for each in found["errors"]] == [where]
+    assert found["errors"][0]["detail"]
+
+
+def test_an_unknown_parameter_is_refused(site: ApiSite) -> None:
+    found = problem(site.get("/messages?stat=dead"), 400)
+    assert "unknown field `stat`" in found["detail"]
+
+
+def test_what_is_not_there(site: ApiSite) -> None:
+    for path in ("/", "", "/nothing", "/messages/", f"/messages/{NOBODY}", f"/messages/{NOBODY}/trace",
+                 f"/messages/{NOBODY}/payload", f"/messages/{NOBODY}/attachments/0", f"/deliveries/{NOBODY}",
+                 "/destinations/slack"):  # fmt: skip
+        problem(site.get(path), 404)
+
+
+def test_a_method_that_a_path_does_not_take(site: ApiSite) -> None:
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"):
+        answer = site.ask(method, "/messages")
+        problem(answer, 405)
+        assert answer.headers["Allow"] == "GET, HEAD"
+    assert site.ask("HEAD", "/messages").status_code == 200
+
+
+def test_bodies(site: ApiSite) -> None:
+    pause = "/destinations/jira/pause"
+    kind = {"Content-Type": "application/json"}
+    problem(site.ask("POST", pause, "otto", data={"reason": "x"}), 415)
+    problem(site.ask("POST", pause, "otto", data=b"{", headers=kind), 400)
+    problem(site.ask("POST", pause, "otto", data=b'{"reason": "\\ud800"}', headers=kind), 400)
+    problem(site.ask("POST", pause, "otto", data=b"[" * 100_000, headers=kind), 422)
+    problem(site.ask("POST", pause, "otto", data=b" " * (LARGEST_BODY + 1), headers=kind), 413)
+    assert problem(site.post(pause, {"reason": 1}), 422)["errors"][0]["where"] == "body.reason"
+    problem(site.post(pause, {"why": "x"}), 422)
+    problem(site.post(pause, {"reason": "x" * 301}), 422)
+    assert not site.store.db.execute("SELECT * FROM destinations").fetchall()
+
+
+def test_a_fault_of_ours_tells_nothing_of_itself(site: ApiSite) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("a secret of the code")
+
+    site.explain = fails
+    answer = site.get(f"/messages/{site.store.message()}/trace")
+    problem(answer, 500)
+    assert "secret" not in answer.text
+
+
+# Messages and deliveries
+
+
+def test_messages_are_searched_and_paged(site: ApiSite) -> None:
+    ids = [site.store.message(f"mail {number}") for number in range(25)]
+    site.store.message("another", state="held")
+    seen: list[str] = []
+    before: dict[str, int] = {}
+    while True:
+        page = site.get("/messages", q="mail", limit=10, **before).json
+        seen += [row["id"] for row in page["rows"]]
+        assert page["problems"] == [] and page["cut"] is False
+        if page["next"] is None:
+            break
+        before = {"before": page["next"]}
+    assert seen == ids[::-1]
+    (held,) = site.get("/messages", state="held").json["rows"]
+    assert held["subject"] == "another" and held["state"] == "held"
+    assert "before:soon" in site.get("/messages", q="before:soon").json["problems"][0]
+
+
+def test_one_message_whole(site: ApiSite) -> None:
+    store = site.store
+    message = store.message("Crash <script>", files=(("log.txt", b"x" * 2500), ("b.txt", b"b")), text="It fell over.")
+    attempts = ((now_ms(), 120, "refused", 400, "the server said no", "no"),)
+    delivery = store.delivery(message, "dead", attempts=attempts, sends=Content("T", "B"))
+    store.event(message, "retry", who="otto")
+    whole = site.get(f"/messages/{message.upper()}").json
+    detail = whole["message"]
+    assert detail["row"]["subject"] == "Crash <script>"
+    assert detail["message"]["text"] == "It fell over."
+    assert detail["deliveries"][0]["row"]["id"] == delivery
+    assert detail["deliveries"][0]["attempts"][0]["error"] == "the server said no"
+    assert detail["events"][0]["who"] == "otto"
+    assert detail["stored"] == [0, 1]
+    assert whole["trace"]["rules"][0]["rule"] == "Crash reports"
+    assert site.get(f"/messages/{message}/trace").json == whole["trace"]
+    file = site.get(f"/messages/{message}/attachments/0")
+    assert file.data == b"x" * 2500 and file.content_type == "application/octet-stream"
+    assert file.headers["Content-Disposition"] == "attachment" and file.headers["Content-Length"] == "2500"
+    assert site.get(f"/messages/{message}/payload").data == b'{"Message": 1}'
+    problem(site.get(f"/messages/{message}/attachments/2"), 404)
+
+
+def test_a_pruned_message_has_no_trace(site: ApiSite) -> None:
+    message = site.store.message(keep_content=False)
+    assert site.get(f"/messages/{message}").json["trace"] is None
+    problem(site.get(f"/messages/{message}/trace"), 404)
+    problem(site.get(f"/messages/{message}/payload"), 404)
+
+
+def test_deliveries(site: ApiSite) -> None:
+    message = site.store.message()
+    ids = [site.store.delivery(message, state, destination="hook") for state in ("delivered", "dead", "pending")]
+    site.store.delivery(message, "delivered", destination="jira")
+    first = site.get("/deliveries", destination="hook", limit=2).json
+    second = site.get("/deliveries", destination="hook", limit=2, before=first["next"]).json
+    assert [row["id"] for row in (*first["rows"], *second["rows"])] == ids[::-1] and second["next"] is None
+    (dead,) = site.get("/deliveries", state="dead").json["rows"]
+    assert dead == site.get(f"/deliveries/{dead['id']}").json
+    assert dead["message"] == message
+
+
+# Destinations
+
+
+def test_destinations_pause_and_resume(site: ApiSite) -> None:
+    message = site.store.message()
+    site.store.delivery(message, "pending", destination="jira")
+    rows = {row["name"]: row for row in site.get("/destinations").json["rows"]}
+    assert list(rows) == ["jira", "hook"] and rows["hook"]["paused_in_config"] and not rows["jira"]["paused_in_config"]
+    assert rows["jira"] == site.get("/destinations/jira").json
+    assert rows["jira"]["queue"]["waiting"] == 1 and rows["jira"]["standing"]["paused_at"] is None
+    problem(site.post("/destinations/jira/resume"), 409)
+    assert site.post("/destinations/jira/pause", {"reason": "an\nupgrade"}).json == {"done": True}
+    standing = site.get("/destinations/jira").json["standing"]
+    assert standing["paused_by"] == "otto (token)" and standing["pause_reason"] == "an upgrade"
+    problem(site.post("/destinations/jira/pause", {}), 409)
+    assert site.post("/destinations/jira/resume").json == {"done": True}
+    assert site.get("/destinations/jira").json["standing"]["paused_at"] is None
+    problem(site.post("/destinations/slack/pause", {}), 404)
+    events = site.get("/events", who="edda").json["rows"]
+    assert [(row["who"], row["what"], row["detail"]) for row in events] == [
+        ("otto (token)", "resume", "jira"),
+        ("otto (token)", "pause", "jira: an upgrade"),
+    ]
+
+
+def test_a_destination_is_asked_of_itself(site: ApiSite) -> None:
+    assert site.post("/destinations/jira/check").json == {"well": True, "found": ["it is asked"]}
+    assert site.post("/destinations/hook/check").json["well"] is False
+    problem(site.post("/destinations/slack/check"), 404)
+
+
+# Over a running instance
+
+
+def key_of(house: Instance, role: str = "operator") -> str:
+    """A new key of an instance."""
+    key = tokens.new_key()
+    Writer(house.database).run(lambda db: store_tokens.add(db, tokens.hash_of(key), role, role, None, "test", now_ms()))
+    return key
+
+
+def test_an_instance_answers_tokens_and_no_logins(start_instance: Start) -> None:
+    house = start_instance()
+    message = house.post(document("Printer on fire")).message
+    house.wait_for_states(message, "delivered")
+    assert house.get("/api/v1/messages").status == 401
+    browser = requests.Session()
+    base = f"http://127.0.0.1:{house.port}"
+    found = re.search(r'name="csrf_token" value="([^"]+)"', browser.get(f"{base}/login", timeout=10).text)
+    assert found
+    form = {"name": "admin", "password": house.password(), "csrf_token": found[1]}
+    assert browser.post(f"{base}/login", data=form, timeout=10).status_code == 200
+    assert browser.get(f"{base}/api/v1/messages", timeout=10).status_code == 401
+    headers = {"Authorization": f"Bearer {key_of(house)}"}
+    answer = house.get("/api/v1/messages?q=printer", headers=headers)
+    assert [row["id"] for row in answer.json()["rows"]] == [message]
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store" and answer.headers["x-content-type-options"] == "nosniff"
+    whole = house.get(f"/api/v1/messages/{message}", headers=headers).json()
+    shown = house.command("show", message, "--json")
+    assert whole == json.loads(shown.stdout)
+    # No form, no CSRF token: a token is enough.
+    done = house.post({"reason": "x"}, path="/api/v1/destinations/archive/pause", headers=headers)
+    assert (done.status, done.json()) == (200, {"done": True})
+    checked = house.request("POST", "/api/v1/destinations/archive/check", headers=headers)
+    assert checked.json()["well"] is True
+    assert house.get("/api/v1/statistics", headers=headers).json()["waiting"]["all"] == 1
+
+
+# Figures and the log
+
+
+def test_statistics(site: ApiSite) -> None:
+    site.store.message(state="held")
+    found = site.get("/statistics", range="7d").json
+    assert found["waiting"]["held"] == 1 and found["until"] - found["since"] == 7 * 86_400_000
+    assert found["slots"] and found["flows"] == []
+
+
+def test_events_are_paged_and_filtered(site: ApiSite) -> None:
+    message = site.store.message()
+    for number in range(5):
+        site.store.event(message, "retry" if number % 2 else "release", who="ada")
+    first = site.ask("GET", "/events?limit=3", "edda").json
+    second = site.ask("GET", f"/events?limit=3&before={first['next']}", "edda").json
+    assert len(first["rows"]) == 3 and len(second["rows"]) == 2 and second["next"] is None
+    assert first["rows"][0]["message"] == message
+    retries = site.ask("GET", "/events?what=retry&who=ada", "edda").json["rows"]
+    assert [row["what"] for row in retries] == ["retry", "retry"]
+    assert site.ask("GET", "/events?who=bob", "edda").json["rows"] == []
