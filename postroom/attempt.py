@@ -203,14 +203,15 @@ class Attempts:
         )
         circuit, was_open = destination.circuit, destination.circuit.is_open
         waits = isinstance(error, _TooSoon) or self._judge(destination, error, owed.seq)
-        if error.limited:
-            destination.rest(error.retry_after)
+        pause = error.retry_after
+        if error.limited and not error.permanent and (pause := destination.rest(error.retry_after)) is not None:
+            waits = True  # A limit says nothing against the delivery: it uses up no place in its schedule.
         gone = error.item_gone and claim.item is not None
         retry_at: int | None
         if waits and circuit.is_open:
             retry_at = circuit.probe_at
         elif waits:
-            retry_at = now_ms() + int((error.retry_after or 0.0) * 1000)
+            retry_at = now_ms() + int((pause or 0.0) * 1000)
         else:
             pause = None if error.permanent else destination.pause_after(owed.tries + 1, error.retry_after)
             if gone and pause is not None:

@@ -15,6 +15,7 @@ from postroom.store.destinations import Standing
 _SHORTEST_LEASE = 60.0
 _LONGEST_WAIT = 86_400.0
 _FIRST_REST, _LONGEST_REST = 2.0, 60.0
+_MOST_RESTS = 50
 _CREDENTIALS = (401, 403, 407, 530, 534, 535, 538)
 """Statuses that refuse us, not the delivery: of HTTP, and of mail servers (RFC 4954)."""
 
@@ -96,11 +97,17 @@ class Destination:
             waits.append((self.circuit.probe_at - now) / 1000)
         return min(waits)
 
-    def rest(self, wish: float | None) -> None:
-        """It asks for fewer requests: nothing of it begins for as long as it wishes, or else longer each time."""
+    def rest(self, wish: float | None) -> float | None:
+        """It asks for fewer requests: nothing of it begins for as long as it wishes, or else longer each time.
+
+        Returns the seconds; None where it has asked so often without taking anything that this is a failure like any
+        other.
+        """
         self._rests += 1
         own = min(_FIRST_REST * 2 ** min(self._rests - 1, 10), _LONGEST_REST) * random.uniform(0.8, 1.2)
-        self._rests_until = time.monotonic() + min(wish or own, _LONGEST_WAIT)
+        seconds = min(wish or own, _LONGEST_WAIT)
+        self._rests_until = time.monotonic() + seconds
+        return seconds if self._rests <= _MOST_RESTS else None
 
     def rested(self) -> None:
         """It took a request."""
