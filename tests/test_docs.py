@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import app
-from postroom import config
+from postroom import config, dashboard_config
 from postroom.cli import commands
 from postroom.fields import specs
 from postroom.initial import write_config
@@ -59,7 +59,7 @@ def test_the_example_configuration_loads_and_has_every_key(tmp_path: Path, monke
     assert str(found.destinations["tracker"].options.api_key) == "key"
     common = (
         config.Server, config.Dispatch, config.MailSemantics, config.LoopBrake, config.Limits, config.Dashboard,
-        config.User, config.IngressCommon, config.DestinationCommon,
+        dashboard_config.User, dashboard_config.ProxyLogin, config.IngressCommon, config.DestinationCommon,
     )  # fmt: skip
     for settings in common:
         for name in specs(settings):
