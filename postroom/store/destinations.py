@@ -6,6 +6,7 @@ Every function works inside the transaction of its caller. Times are millisecond
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 import msgspec
 
@@ -112,6 +113,39 @@ COUNTED_TO = 10_000
 _ERRORS = 5
 
 
+def look(db: sqlite3.Connection, names: Collection[str]) -> dict[str, tuple[Standing, Queue]]:
+    """How each of these destinations stands, and what it is owed."""
+    known, none = standings(db), Standing()
+    return {name: (known.get(name, none), queue(db, name)) for name in names}
+
+
+def dead_since(db: sqlite3.Connection, names: Collection[str], since: int) -> dict[str, int]:
+    """How many deliveries made since then are dead, by destination, counted like `queue`; only where there are any."""
+    first = first_delivery_at(db, since)
+    found = {}
+    for name in names:
+        dead = "SELECT 1 FROM deliveries WHERE destination = ? AND state = 'dead' AND seq >= ?"
+        count = db.execute(f"SELECT count(*) FROM ({dead} LIMIT {COUNTED_TO + 1})", (name, first)).fetchone()[0]
+        if count:
+            found[name] = count
+    return found
+
+
+def first_delivery_at(db: sqlite3.Connection, moment: int) -> int:
+    """The seq of the first delivery made at a moment or later: seqs grow with time."""
+    # One at a time: asked together, SQLite walks the table.
+    low = db.execute("SELECT COALESCE(MIN(seq), 1) FROM deliveries").fetchone()[0]
+    high = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM deliveries").fetchone()[0]
+    while low < high:
+        middle = (low + high) // 2
+        row = db.execute("SELECT created_at FROM deliveries WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)).fetchone()
+        if row[0] < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low)
+
+
 def queue(db: sqlite3.Connection, name: str) -> Queue:
     """What one destination is owed. Partial indexes serve it: what was delivered is not looked at."""
     open_ = "destination = ? AND state IN ('pending', 'sending', 'retrying')"
@@ -121,7 +155,9 @@ def queue(db: sqlite3.Connection, name: str) -> Queue:
     total, gone = counts.fetchone()
     oldest = None
     if 0 < total <= COUNTED_TO:
-        oldest = db.execute(f"SELECT MIN(created_at) FROM deliveries WHERE {open_}", (name,)).fetchone()[0]
+        # By number, which the index has: they grow with time.
+        first = f"SELECT MIN(seq) FROM deliveries WHERE {open_}"
+        oldest = db.execute(f"SELECT created_at FROM deliveries WHERE seq = ({first})", (name,)).fetchone()[0]
     failing = " UNION ALL ".join(
         f"SELECT * FROM (SELECT seq, message, reason FROM deliveries WHERE destination = ? AND state = '{state}'"
         f"{extra} ORDER BY seq DESC LIMIT {_ERRORS})"

@@ -120,7 +120,9 @@ def count_attempts(db: sqlite3.Connection, most: int) -> int:
 def forget_short_slots(db: sqlite3.Connection, now: int) -> None:
     """Drops the counts of short slots that no page asks for any more."""
     for span, longest in SPANS.items():
-        for table in ("traffic", "arrivals", "outcomes") if longest else ():
+        if longest is None:
+            continue
+        for table in ("traffic", "arrivals", "outcomes"):
             db.execute(f"DELETE FROM {table} WHERE span = ? AND slot < ?", (span, now - 2 * longest))
 
 

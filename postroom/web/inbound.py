@@ -26,6 +26,7 @@ import msgspec
 from postroom.ingress.base import Accepted, Ingress, Mail, Refusal, Request
 from postroom.receive import Receiver
 from postroom.web.gate import PIECE, Gate
+from postroom.web.refusals import Refusals
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
@@ -56,7 +57,16 @@ class Inbound:
     It is plain WSGI, since a framework's request costs more than all that is done with a mail here but the commit.
     """
 
-    def __init__(self, others: WSGIApplication, receiver: Receiver, entries: Mapping[str, Entry], gate: Gate) -> None:
+    def __init__(
+        self,
+        others: WSGIApplication,
+        receiver: Receiver,
+        entries: Mapping[str, Entry],
+        gate: Gate,
+        refusals: Refusals | None = None,
+    ) -> None:
+        """`refusals` is told of requests whose credentials were wrong."""
+        self._refusals = Refusals() if refusals is None else refusals
         self._others = others
         self._receiver = receiver
         self._entries = entries
@@ -87,6 +97,8 @@ class Inbound:
         except Refusal as refusal:
             self._drain(environ["wsgi.input"], refusal.status)
             log.info("ingress %r refused a request: %d %s", name[:64], refusal.status, refusal.reason)
+            if refusal.status == 401 and name in self._entries:
+                self._refusals.note(name)
             return refusal.status, {"error": refusal.reason}
         except sqlite3.Error as error:
             log.error("a mail could not be stored: %s", error)
