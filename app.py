@@ -49,6 +49,7 @@ from postroom.web import api, auth, dashboard, health, inbound, overview, tokens
 from postroom.web import destinations as ways_out
 from postroom.web.gate import Gate
 from postroom.web.proxy_login import Proxy
+from postroom.web.refusals import Refusals
 
 HERE = Path(__file__).resolve().parent
 
@@ -113,6 +114,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         )
         for name, way in config.ingress.items()
     }
+    refusals = Refusals()
     history = History(database)
 
     standings = partial(history.read, destinations.standings)
@@ -166,7 +168,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     app = Flask(__name__, template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
     app.extensions["rules"] = watcher
     app.secret_key = keys.session_key(config.data_dir)
-    app.wsgi_app = inbound.Inbound(app.wsgi_app, receiver, ways_in, gate)  # type: ignore[method-assign]
+    app.wsgi_app = inbound.Inbound(app.wsgi_app, receiver, ways_in, gate, refusals)  # type: ignore[method-assign]
     if config.server.trusted_proxies:
         count = config.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
@@ -193,7 +195,16 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         public_url=config.server.url,
     )
     app.register_blueprint(pages)
-    app.register_blueprint(overview.blueprint())
+    app.register_blueprint(
+        overview.blueprint(
+            history=history,
+            ways=destination_ways(config, kinds),
+            concerns=partial(own_concerns, standstills, watcher),
+            refusals=refusals.lately,
+            ingresses=list(ways_in),
+            public_url=config.server.url,
+        )
+    )
     app.register_blueprint(destination_pages(config, kinds, history, writer, problems))
     dashboard.install_error_pages(app)
     return app
@@ -214,6 +225,14 @@ def check_destination(config: Config, kinds: dict[str, type[Integration]], name:
     way = Destination(integration=create_integration(kinds, config.destinations[name], config.data_dir))
     (found,) = checking.ask({name: way})
     return found.well, found.found
+
+
+def own_concerns(standstills: Callable[[], Sequence[str]], watcher: Watcher) -> list[overview.Concern]:
+    """What the program itself knows to be wrong."""
+    found = [overview.Concern(each, "/readyz") for each in standstills()]
+    if watcher.note:
+        found.append(overview.Concern(watcher.note, "/rules", more=tuple(watcher.problems[1:])))
+    return found
 
 
 def destination_pages(

@@ -14,10 +14,12 @@ from werkzeug.test import TestResponse
 
 from postroom.message import Message
 from postroom.plan import ConditionTrace, Plan, RuleTrace, Trace
+from postroom.store import destinations as standings
 from postroom.store.history import History
 from postroom.store.writer import Writer
-from postroom.web import auth, dashboard
+from postroom.web import auth, dashboard, destinations, overview
 from postroom.web.proxy_login import Proxy
+from postroom.web.refusals import Refused
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse"
@@ -64,6 +66,12 @@ class Site:
         self.decided: list[tuple[str, str, str]] = []
         self.decidable = True
         self.problems: list[str] = []
+        self.ways = [
+            destinations.Way("jira", "jira", "Makes an issue.", "consistent search", False),
+            destinations.Way("ops-hook", "webhook", "Posts JSON.", "native key", False),
+        ]
+        self.concerns: list[overview.Concern] = []
+        self.refusals: dict[str, Refused] = {}
         self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
         self.app = self._make()
 
@@ -86,6 +94,25 @@ class Site:
                 problems=lambda: self.problems,
                 ingresses=("socketlabs",),
                 public_url="https://mail.example.com/",
+            )
+        )
+        app.register_blueprint(
+            overview.blueprint(
+                history=self.history,
+                ways=self.ways,
+                concerns=lambda: self.concerns,
+                refusals=lambda: self.refusals,
+                ingresses=("socketlabs",),
+                public_url="https://mail.example.com/",
+            )
+        )
+        app.register_blueprint(
+            destinations.blueprint(
+                ways=self.ways,
+                look=lambda: self.history.read(lambda db: standings.look(db, [way.name for way in self.ways])),
+                pause=lambda *_: False,
+                resume=lambda *_: False,
+                problems=lambda: self.problems,
             )
         )
         return app
