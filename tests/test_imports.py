@@ -158,7 +158,7 @@ def test_no_module_has_a_vague_name() -> None:
 
 def test_the_test_itself_sees_arrows(tmp_path: Path) -> None:
     names = [name for _, name in imported(ROOT / "app.py")]
-    assert {"integrations", "postroom.cli", "postroom.doorbell", "postroom.store.outbox"} <= set(names)
+    assert {"integrations", "postroom.cli", "postroom.doorbell", "postroom.store.history"} <= set(names)
     assert place_of("postroom.store.outbox") == ORDER.index("postroom.store")
     assert place_of("postroom.rulebook") == ORDER.index("postroom.rulebook"), "not that of postroom.rules"
     assert place_of("postroom.nowhere") == -1

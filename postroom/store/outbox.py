@@ -312,6 +312,31 @@ def retry(db: sqlite3.Connection, delivery_id: str, who: str, now: int) -> bool:
     return True
 
 
+def cancel(
+    db: sqlite3.Connection, delivery_id: str, who: str, now: int, makers: Collection[str] = ()
+) -> tuple[str, bool] | None:
+    """A person takes back what is not delivered yet: what waits behind it goes on.
+
+    Its destination, and whether an attempt may have got through all the same. None where there is no such delivery, or
+    it waits for no attempt: what is being tried now cannot be taken back.
+    """
+    row = db.execute(
+        "UPDATE deliveries SET state = 'cancelled', reason = ?, finished_at = ?"
+        f" WHERE id = ? AND state IN {_DUE} RETURNING seq, message, destination, conversation, uncertain",
+        (f"taken back by {who}", now, delivery_id),
+    ).fetchone()
+    if row is None:
+        return None
+    seq, message, destination, conversation, uncertain = row
+    _adopt_item(db, seq, conversation, destination, makers, now)
+    _free_followers(db, destination, conversation, now)
+    db.execute(
+        "INSERT INTO events (at, who, what, message, delivery, detail) VALUES (?, ?, 'cancel', ?, ?, ?)",
+        (now, who, message, seq, destination),
+    )
+    return destination, bool(uncertain)
+
+
 def _open_item(db: sqlite3.Connection, owed: Owed, reference: str, url: str | None, now: int) -> None:
     _insert_item(db, owed.conversation, owed.destination, reference, url, owed.seq, now)
 

@@ -182,7 +182,7 @@ CREATE INDEX events_by_both ON events (who, what, seq) WHERE what <> 'absorbed' 
 ACTING = """
 -- The rule set that a delivery's content is made under, where that is no longer its message's: see store/routing.py.
 ALTER TABLE deliveries ADD COLUMN rule_set INTEGER;
--- What people asked for once, by a key that their form gave it, with the answer: see store/outbox.py.
+-- What people asked for once, by a key that their form gave it, with the answer: see store/redelivery.py.
 CREATE TABLE asked (token BLOB PRIMARY KEY, at INTEGER NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX asked_at ON asked (at);
 """
