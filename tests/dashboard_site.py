@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dashboard_store import StoreBuilder
@@ -12,12 +12,13 @@ from flask.testing import FlaskClient
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
+from postroom.dashboard_config import Dashboard
 from postroom.message import Message
 from postroom.plan import ConditionTrace, Plan, RuleTrace, Trace
 from postroom.store import destinations as standings
 from postroom.store.history import History
 from postroom.store.writer import Writer
-from postroom.web import auth, dashboard, destinations, overview
+from postroom.web import auth, dashboard, destinations, overview, staff
 from postroom.web.proxy_login import Proxy
 from postroom.web.refusals import Refused
 
@@ -53,10 +54,11 @@ TRACE = Trace(
 class Site:
     """One application on one store, and what was asked of it."""
 
-    def __init__(self, path: Path, proxy: Callable[[Writer], Proxy] | None = None) -> None:
+    def __init__(self, path: Path, settings: Dashboard | None = None) -> None:
+        """`settings`: people are those of the store, unless they name some, in place of three of the test."""
         self.store = StoreBuilder(path)
         self.history, self.writer = History(path), Writer(path)
-        self.proxy = proxy(self.writer) if proxy else None
+        self.settings = settings
         self.users = {
             name: auth.User(HASHES[name], role)
             for name, role in (("vera", "viewer"), ("otto", "operator"), ("edda", "editor"))
@@ -78,7 +80,12 @@ class Site:
     def _make(self) -> Flask:
         app = Flask("postroom", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
         app.secret_key = "a secret of the test"
-        csrf = auth.install(app, lambda: self.users, self.history, self.writer, self.proxy)
+        proxy = self.settings.proxy_login if self.settings else None
+        csrf = auth.install(
+            app, self._everybody, self.history, self.writer, Proxy(proxy, self.writer) if proxy else None
+        )
+        for pages in staff.blueprints(self.settings or Dashboard(), self.history, self.writer, lambda: self.problems):
+            app.register_blueprint(pages)
         dashboard.install_error_pages(app)
         inbound = Blueprint("inbound", __name__)
         inbound.post("/inbound/<name>")(lambda name: "the key")
@@ -116,6 +123,13 @@ class Site:
             )
         )
         return app
+
+    def _everybody(self) -> Mapping[str, auth.Person]:
+        if self.settings is None:
+            return self.users
+        if self.settings.users is not None:
+            return self.settings.users
+        return {name: auth.User(*rest) for name, rest in self.history.users().items()}
 
     def _retry(self, delivery: str, who: str) -> bool:
         self.retried.append((delivery, who))

@@ -77,13 +77,13 @@ class Book:
         """The living sessions of a person, newest first."""
         return self._history.read(partial(sessions.of, name=name, now=now_ms()))
 
-    def end(self, name: str, *, seq: int | None = None, but: int | None = None) -> int:
-        """Ends sessions of a person: one, all but one, or all. How many there were. It is put on record."""
+    def end(self, name: str, *, who: str, seq: int | None = None, but: int | None = None) -> int:
+        """Ends sessions of a person: one, all but one, or all. How many there were. `who` did it is put on record."""
 
         def work(db: sqlite3.Connection) -> int:
             count = sessions.end(db, name, seq=seq, but=but)
             if count:
-                audit.note(db, name, "end sessions", f"{count} session{'' if count == 1 else 's'}", now_ms())
+                audit.note(db, who, "end sessions", f"{name}: {count}", now_ms())
             return count
 
         return self._writer.run(work)

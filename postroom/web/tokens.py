@@ -43,6 +43,19 @@ def hash_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+def make(writer: Writer, name: str, role: str, days: float | None, who: str) -> str:
+    """A new token; its key, which cannot be told again. `days`: after which it expires.
+
+    Raises ValueError with a sentence where the name is none, or taken.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError("A token's name has 1 to 64 letters, digits, blanks and . _ @ + -")
+    key, now = new_key(), now_ms()
+    expires_at = None if days is None else now + round(days * 86_400_000)
+    writer.run(partial(tokens.add, hash=hash_of(key), name=name, role=role, expires_at=expires_at, who=who, now=now))
+    return key
+
+
 def who_of(name: str) -> str:
     """How a key is named in events: as no person may be."""
     return f"{name} (token)"
