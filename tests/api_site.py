@@ -11,8 +11,10 @@ from dashboard_store import StoreBuilder
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from postroom.acting import Acting
 from postroom.message import Message
 from postroom.plan import Trace
+from postroom.rules import compile_rules
 from postroom.store.history import History
 from postroom.store.writer import Writer
 from postroom.web import api
@@ -20,6 +22,10 @@ from postroom.web.destinations import Way
 
 TOKENS = {"Bearer vera": ("vera (token)", "viewer"), "Bearer otto": ("otto (token)", "operator"),
           "Bearer edda": ("edda (token)", "editor")}  # fmt: skip
+RULES = """\
+rules:
+  - {name: Crashes, when: {subject: {contains: crash}}, then: [jira]}
+"""
 WAYS = (
     Way("jira", "jira", "Issues in Jira", "finds what it made", False),
     Way("hook", "webhook", "POST", "a key", True),
@@ -33,6 +39,7 @@ class ApiSite:
         self.store = StoreBuilder(path)
         self.writer = Writer(path)
         self.history = History(path)
+        self.rules = compile_rules({"rules.yaml": RULES}, None, kinds={"jira": "jira", "hook": "webhook"})
         self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
         self.app = Flask("postroom")
         api.install(
@@ -41,6 +48,7 @@ class ApiSite:
             history=self.history,
             writer=self.writer,
             explain=lambda rule_set, message, *known: self.explain(rule_set, message),
+            acting=Acting(self.writer, self.history, lambda: (self.rules.evaluate, 1), ("jira",)),
             ways=WAYS,
             check=lambda name: (name == "jira", ["it is asked"]),
         )

@@ -112,12 +112,17 @@ def test_bodies(site: ApiSite) -> None:
     problem(site.ask("POST", pause, "otto", data={"reason": "x"}), 415)
     problem(site.ask("POST", pause, "otto", data=b"{", headers=kind), 400)
     problem(site.ask("POST", pause, "otto", data=b'{"reason": "\\ud800"}', headers=kind), 400)
-    problem(site.ask("POST", pause, "otto", data=b"[" * 100_000, headers=kind), 422)
+    problem(site.ask("POST", pause, "otto", data=b"[" * 100_000, headers=kind), 400)
+    problem(site.ask("POST", pause, "otto", data=b"[" * 50 + b"]" * 50, headers=kind), 422)
     problem(site.ask("POST", pause, "otto", data=b" " * (LARGEST_BODY + 1), headers=kind), 413)
     assert problem(site.post(pause, {"reason": 1}), 422)["errors"][0]["where"] == "body.reason"
     problem(site.post(pause, {"why": "x"}), 422)
     problem(site.post(pause, {"reason": "x" * 301}), 422)
     assert not site.store.db.execute("SELECT * FROM destinations").fetchall()
+    chosen = b'{"action": "retry", "ids": ["%s"], "rule_set": %s}'
+    for number, status in ((b"1.0", 200), (b"1.5", 422), (b'"1"', 422), (b"1e300", 422), (b"true", 422)):
+        body = chosen % (NOBODY.encode(), number)
+        assert site.ask("POST", "/actions", "otto", data=body, headers=kind).status_code == status
 
 
 def test_a_fault_of_ours_tells_nothing_of_itself(site: ApiSite) -> None:
@@ -222,6 +227,91 @@ def test_a_destination_is_asked_of_itself(site: ApiSite) -> None:
     assert site.post("/destinations/jira/check").json == {"well": True, "found": ["it is asked"]}
     assert site.post("/destinations/hook/check").json["well"] is False
     problem(site.post("/destinations/slack/check"), 404)
+
+
+# Actions on mail
+
+
+def state_of(site: ApiSite, delivery: str) -> str:
+    return str(site.get(f"/deliveries/{delivery}").json["state"])
+
+
+def test_a_delivery_is_retried_cancelled_and_replayed(site: ApiSite) -> None:
+    message = site.store.message()
+    dead, waits, there = (site.store.delivery(message, state) for state in ("dead", "pending", "delivered"))
+    done = site.post(f"/deliveries/{dead.upper()}/retry").json
+    assert done["done"] and "same content" in done["sentence"]
+    assert state_of(site, dead) == "retrying"
+    assert site.post(f"/deliveries/{waits}/cancel").json["done"]
+    assert state_of(site, waits) == "cancelled"
+    assert "taken back already" in problem(site.post(f"/deliveries/{waits}/cancel"), 409)["detail"]
+    (new,) = site.post(f"/deliveries/{there}/replay").json["made"]
+    assert state_of(site, new) == "pending"
+    problem(site.post(f"/deliveries/{new}/replay"), 409)
+    problem(site.post(f"/deliveries/{NOBODY}/retry"), 404)
+    who = {(row["who"], row["what"]) for row in site.get("/events", who="edda").json["rows"]}
+    assert who == {("otto (token)", "retry"), ("otto (token)", "cancel"), ("otto (token)", "replay")}
+
+
+def test_what_is_asked_twice_for_once_is_done_once(site: ApiSite) -> None:
+    there = site.store.delivery(site.store.message(), "delivered")
+    path = f"/deliveries/{there}/replay"
+    first, second = (site.post(path, {"once": "mine"}).json for _ in range(2))
+    assert first == second and len(site.get("/deliveries").json["rows"]) == 2
+    assert site.post(path, {"once": "another"}).json["made"] != first["made"]
+
+
+def test_messages_are_released_discarded_and_routed_again(site: ApiSite) -> None:
+    held, other, unmatched = (site.store.message("a crash", state=each) for each in ("held", "held", "unmatched"))
+    assert len(site.post(f"/messages/{held}/release").json["made"]) == 1
+    assert site.get(f"/messages/{held}").json["message"]["row"]["state"] == "routed"
+    problem(site.post(f"/messages/{held}/release"), 409)
+    assert site.post(f"/messages/{other}/discard").json["done"]
+    assert site.get(f"/messages/{other}").json["message"]["row"]["state"] == "discarded"
+    assert len(site.post(f"/messages/{unmatched}/re-route", {}).json["made"]) == 1
+    problem(site.post(f"/messages/{unmatched}/re-route"), 409)
+    site.store.db.execute("UPDATE deliveries SET state = 'delivered'")
+    assert len(site.post(f"/messages/{unmatched}/re-route", {"again": True}).json["made"]) == 1
+    for act in ("release", "discard", "re-route", "retry", "replay", "cancel"):
+        problem(site.post(f"/messages/{NOBODY}/{act}"), 404)
+
+
+def test_the_deliveries_of_a_message_are_acted_on_together(site: ApiSite) -> None:
+    message = site.store.message()
+    dead = [site.store.delivery(message, "dead", destination=name) for name in ("jira", "hook")]
+    site.store.delivery(message, "delivered", destination="third")
+    assert site.post(f"/messages/{message}/retry").json["done"]
+    assert [state_of(site, each) for each in dead] == ["retrying", "retrying"]
+    assert site.post(f"/messages/{message}/cancel").json["done"]
+    assert len(site.post(f"/messages/{message}/replay").json["made"]) == 1
+
+
+def test_many_at_once_after_a_preview(site: ApiSite) -> None:
+    store = site.store
+    held = [store.message(f"crash {number}", state="held") for number in range(3)]
+    store.message("crash already", state="discarded")
+    preview = site.post("/actions/preview", {"action": "release", "query": "crash"}).json
+    assert sorted(preview["targets"]) == sorted(held)
+    assert preview["destinations"] == {"jira": 3} and preview["becomes"] == {"routed": 3} and not preview["more"]
+    assert not site.get("/deliveries").json["rows"], "a preview does nothing"
+    body = {"action": "release", "ids": preview["targets"], "rule_set": 99}
+    assert site.post("/actions", body).json["skipped"] == {"other rules are active than in the preview": 3}
+    outcome = site.post("/actions", {**body, "rule_set": preview["rule_set"]}).json
+    assert (outcome["done"], outcome["made"]) == (3, 3) and set(outcome["outcomes"]) == set(held)
+    again = site.post("/actions", {"action": "release", "ids": [*preview["targets"], NOBODY]}).json
+    assert again["done"] == 0 and again["skipped"]["there is no such delivery or message"] == 1
+    by_search = site.post("/actions", {"action": "cancel", "query": "crash"}).json
+    assert by_search["done"] == 3
+    nonsense = site.post("/actions/preview", {"action": "discard", "query": "before:soon"}).json
+    assert nonsense["problems"] and not nonsense["targets"]
+
+
+def test_many_wants_ids_or_a_query(site: ApiSite) -> None:
+    for path in ("/actions", "/actions/preview"):
+        for more in ({}, {"ids": [NOBODY], "query": "x"}, {"ids": []}, {"query": "  "}, {"ids": [NOBODY] * 1001},
+                     {"ids": ["x"]}, {"ids": [NOBODY], "action": "erase"}):  # fmt: skip
+            problem(site.post(path, {"action": "retry", **more}), 422)
+        assert site.post(path, {"action": "retry", "ids": [NOBODY] * 1000}).status_code == 200
 
 
 # Over a running instance

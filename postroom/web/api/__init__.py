@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 from flask import Flask
 
+from postroom.acting import Acting
 from postroom.store.history import History
 from postroom.store.writer import Writer
-from postroom.web.api import destinations, figures, messages, serving
+from postroom.web.api import actions, destinations, figures, messages, serving
 from postroom.web.api.contract import Route
 from postroom.web.destinations import Way
 
@@ -32,14 +33,17 @@ def install(
     explain: messages.Explain,
     ways: Sequence[Way],
     check: destinations.Check | None = None,
+    acting: Acting | None = None,
 ) -> None:
     """Adds the API to an application; before `auth.install`, so that nothing of the pages' rules is asked here.
 
-    `authenticate` takes the header Authorization. `explain` takes a rule set's number and a message. `ways` are the
-    destinations of config.yaml; `check` asks one, by its name, whether address and credentials hold.
+    `authenticate` takes the header Authorization. `explain` takes a rule set's number and a message. `acting` does what
+    people do to mail. `ways` are the destinations of config.yaml; `check` asks one, by its name, whether address and
+    credentials hold.
     """
     routes: list[Route] = [
         *messages.routes(history, explain),
+        *(actions.routes(acting) if acting else ()),
         *destinations.routes(history, writer, ways, check),
         *figures.routes(history),
     ]

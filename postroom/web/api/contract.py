@@ -17,7 +17,7 @@ from msgspec import UnsetType as Unset
 __all__ = (
     "LARGEST_BODY", "LARGEST_NUMBER", "MOST_ROWS", "UNSET",
     "Before", "Call", "Done", "Download", "Fault", "Id", "Limit", "Name", "Nothing", "OneId", "OneName", "Place",
-    "Problem", "Route", "Unset", "given",
+    "Problem", "Route", "Unset", "given", "is_optional",
 )  # fmt: skip
 
 LARGEST_BODY = 1_000_000
@@ -91,6 +91,11 @@ def given(value: Any) -> Any:
     return None if value is UNSET else value
 
 
+def is_optional(body: type[msgspec.Struct]) -> bool:
+    """Whether a body may be left out: every member has a default."""
+    return not any(each.required for each in msgspec.structs.fields(body))
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request that passed: who asks, and what, as the route's own Structs."""
@@ -128,6 +133,8 @@ class Route:
     takes: type[msgspec.Struct] = Nothing
     query: type[msgspec.Struct] = Nothing
     body: type[msgspec.Struct] | None = None
+    one_of: tuple[str, ...] = ()
+    """Members of the body of which exactly one is given; the others are UNSET."""
     faults: Mapping[int, str] = field(default_factory=dict)
     """Statuses beside those that follow from the rest, and when they are answered."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from postroom import __version__
-from postroom.web.api.contract import Download, Problem, Route
+from postroom.web.api.contract import Download, Problem, Route, is_optional
 
 PREFIX = "/api/v1"
 _REFERENCES = "#/components/schemas/{name}"
@@ -61,8 +61,11 @@ def _operation(route: Route, by_type: list[tuple[Any, dict[str, Any]]]) -> dict[
     if not route.role:
         made["security"] = []
     if route.body is not None:
-        content = {"application/json": {"schema": _schema_of(route.body, by_type)}}
-        made["requestBody"] = {"required": True, "content": content}
+        schema = dict(_schema_of(route.body, by_type))
+        if route.one_of:
+            schema["oneOf"] = [{"required": [name]} for name in route.one_of]
+        content = {"application/json": {"schema": schema}}
+        made["requestBody"] = {"required": not is_optional(route.body), "content": content}
     for status, meaning in route.statuses.items():
         content = {"application/problem+json": {"schema": _schema_of(Problem, by_type)}}
         answer: dict[str, Any] = {"description": meaning, "content": content}

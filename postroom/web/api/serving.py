@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
-from postroom.web.api.contract import LARGEST_BODY, Call, Download, Fault, Nothing, Place, Route
+from postroom.web.api.contract import LARGEST_BODY, UNSET, Call, Download, Fault, Nothing, Place, Route, is_optional
 from postroom.web.api.document import PREFIX, document
 from postroom.web.auth import ROLES
 
@@ -72,7 +72,7 @@ def _answer(table: Map, routes: Mapping[str, Route], authenticate: Authenticate)
         role=role,
         path=_checked(named, route.takes, "path"),
         query=_checked(_single(request.args), route.query, "query"),
-        body=None if route.body is None else _body(route.body),
+        body=None if route.body is None else _body(route.body, route.one_of),
     )
     answer = route.handler(call)
     if isinstance(answer, Download):
@@ -124,7 +124,9 @@ def _checked(given: Mapping[str, Any], wanted: type[msgspec.Struct], where: str)
         raise Fault(400, f"{place.where}: {place.detail}.", [place]) from None
 
 
-def _body(wanted: type[msgspec.Struct]) -> Any:
+def _body(wanted: type[msgspec.Struct], one_of: Sequence[str]) -> Any:
+    if not request.mimetype and not request.content_length and is_optional(wanted):
+        return wanted()
     if request.mimetype != "application/json":
         raise Fault(415, "The body must be application/json.")
     request.max_content_length = LARGEST_BODY
@@ -132,12 +134,25 @@ def _body(wanted: type[msgspec.Struct]) -> Any:
         raise Fault(413, f"The body is larger than {LARGEST_BODY} bytes.")
     data = request.get_data(cache=False)
     try:
-        return msgspec.json.decode(data, type=wanted)
+        body = msgspec.convert(_whole(msgspec.json.decode(data)), wanted)
     except msgspec.ValidationError as error:
         place = _place(error, "body")
         raise Fault(422, f"{place.where}: {place.detail}.", [place]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault(400, "The body is no JSON.", [Place("body", str(error))]) from None
+    if one_of and sum(getattr(body, name) is not UNSET for name in one_of) != 1:
+        place = Place("body", f"Expected one of {', '.join(f'`{name}`' for name in one_of)}, and no more")
+        raise Fault(422, f"{place.where}: {place.detail}.", [place])
+    return body
+
+
+def _whole(value: Any) -> Any:
+    """The same with integers for numbers such as `1.0`: to JSON Schema these are integers."""
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _place(error: msgspec.ValidationError, where: str) -> Place:
