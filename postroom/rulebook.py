@@ -54,6 +54,14 @@ class RuleBook:
             self._active_until = time.monotonic() + _FRESH_SECONDS if turn == self._turn else 0.0
         return self._active
 
+    def active_set(self) -> tuple[int, RuleSet] | None:
+        """The number of the active rule set and its rules; None before the first was published."""
+        try:
+            seq = self.active()[1]
+            return seq, self.rule_set(seq)
+        except LookupError:
+            return None
+
     def active_hash(self) -> str | None:
         """The hash of the active rule set, asked now; None before the first was published."""
         with self._lock:

@@ -89,11 +89,10 @@ def _prepare(folder: Path, path: str, text: str | None) -> _Write:
     target = place.parent.resolve() / place.name if text is None else place.resolve()
     if not target.is_relative_to(root) or ".." in Path(path).parts:
         raise NotWritten(f"{path} leads outside of the rules folder by a link: edit it where it lies")
-    try:
-        before = target.read_bytes()
-        status = target.stat()
-    except FileNotFoundError:
-        before = status = None
+    before: bytes | None = None
+    status: os.stat_result | None = None
+    with contextlib.suppress(FileNotFoundError):
+        before, status = target.read_bytes(), target.stat()
     if text is None:
         return _Write(target, None, before, status)
     if before is None:

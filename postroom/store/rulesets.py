@@ -74,3 +74,11 @@ def activations(db: sqlite3.Connection, before: int | None = None, limit: int = 
         (2**62 if before is None else before, limit),
     )
     return [Activation(*row) for row in rows]
+
+
+def activations_after(db: sqlite3.Connection, seq: int, limit: int = 1) -> list[Activation]:
+    """The next activations after one, oldest first."""
+    rows = db.execute(
+        "SELECT seq, rule_set, at, who FROM rule_activations WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+    )
+    return [Activation(*row) for row in rows]
