@@ -45,7 +45,7 @@ from postroom.store.history import History
 from postroom.store.writer import Writer
 from postroom.supervise import WEB_THREADS
 from postroom.watch import Watcher
-from postroom.web import api, auth, dashboard, health, inbound, overview, staff, tokens
+from postroom.web import api, auth, dashboard, editing, health, inbound, overview, staff, tokens
 from postroom.web import destinations as ways_out
 from postroom.web.gate import Gate
 from postroom.web.proxy_login import Proxy
@@ -208,6 +208,8 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     app.register_blueprint(destination_pages(config, kinds, history, writer, problems))
     for each in staff.blueprints(config.dashboard, history, writer, problems):
         app.register_blueprint(each)
+    desk = editing.desk(config, kinds, makers, partial(message_url, config), history, writer, watcher)
+    app.register_blueprint(editing.blueprint(config, kinds, desk, book, history, problems))
     dashboard.install_error_pages(app)
     return app
 
