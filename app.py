@@ -18,7 +18,7 @@ from flask import Blueprint, Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
-from postroom import cli, data_lock, doorbell, logs
+from postroom import cli, data_lock, doorbell, logs, trial
 from postroom.acting import Acting
 from postroom.answer import Answering
 from postroom.circuit import Circuit
@@ -27,7 +27,7 @@ from postroom.config import Config, DestinationConfig, field_sets, load, plugins
 from postroom.destination import Destination
 from postroom.dispatch import Dispatcher
 from postroom.exchange import Http
-from postroom.fields import secrets_of
+from postroom.fields import secrets_of, specs
 from postroom.ids import now_ms
 from postroom.ingress import KINDS as INGRESS_KINDS
 from postroom.integration import Integration, discover
@@ -178,6 +178,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         history=history,
         writer=writer,
         explain=book.explain,
+        acting=acting,
         ways=destination_ways(config, kinds),
         check=partial(check_destination, config, kinds),
     )
@@ -187,9 +188,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     pages = dashboard.blueprint(
         history=history,
         explain=book.explain,
-        retry=lambda id, who: acting.retry(id, who).done,
-        release=lambda id, who: acting.release(id, who).done,
-        discard=lambda id, who: acting.discard(id, who).done,
+        acting=acting,
         problems=problems,
         ingresses=list(ways_in),
         public_url=config.server.url,
@@ -205,7 +204,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
             public_url=config.server.url,
         )
     )
-    app.register_blueprint(destination_pages(config, kinds, history, writer, problems))
+    app.register_blueprint(destination_pages(config, kinds, history, writer, acting, problems))
     for each in staff.blueprints(config.dashboard, history, writer, problems):
         app.register_blueprint(each)
     desk = editing.desk(config, kinds, makers, partial(message_url, config), history, writer, watcher)
@@ -218,7 +217,12 @@ def destination_ways(config: Config, kinds: dict[str, type[Integration]]) -> lis
     """What pages and API tell of every destination."""
     return [
         ways_out.Way(
-            name, way.kind, kinds[way.kind].summary, str(kinds[way.kind].guarantee_of(way.options)), way.common.paused
+            name,
+            way.kind,
+            kinds[way.kind].summary,
+            str(kinds[way.kind].guarantee_of(way.options)),
+            way.common.paused,
+            tuple(each.name for each in specs(kinds[way.kind].Fields).values() if each.required),
         )
         for name, way in config.destinations.items()
     ]
@@ -244,26 +248,26 @@ def destination_pages(
     kinds: dict[str, type[Integration]],
     history: History,
     writer: Writer,
+    acting: Acting,
     problems: Callable[[], Sequence[str]],
 ) -> Blueprint:
-    """The page of destinations and its switch."""
+    """The page of destinations, and what people do there."""
+    fields = field_sets(config, kinds)
+
+    def check(name: str, who: str) -> tuple[bool, Sequence[str]]:
+        well, found = check_destination(config, kinds, name)
+        writer.run(lambda db: destinations.checked(db, name, who, well, now_ms()))
+        return well, found
+
+    deeds = ways_out.Deeds(
+        pause=lambda name, who, why: writer.run(lambda db: destinations.pause(db, name, who, why, now_ms())),
+        resume=lambda name, who: writer.run(lambda db: destinations.resume(db, name, who, now_ms())),
+        check=check,
+        test=lambda name, who: writer.run(lambda db: trial.send(db, name, fields[name].markup, who, now_ms())),
+        retry=lambda ids, who: acting.bulk("retry", ids, who).done,
+    )
     ways = destination_ways(config, kinds)
-
-    def look() -> dict[str, tuple[destinations.Standing, destinations.Queue]]:
-        known = history.read(destinations.standings)
-        none = destinations.Standing()
-        return {
-            way.name: (known.get(way.name, none), history.read(partial(destinations.queue, name=way.name)))
-            for way in ways
-        }
-
-    def pause(name: str, who: str, reason: str) -> bool:
-        return writer.run(lambda db: destinations.pause(db, name, who, reason, now_ms()))
-
-    def resume(name: str, who: str) -> bool:
-        return writer.run(lambda db: destinations.resume(db, name, who, now_ms()))
-
-    return ways_out.blueprint(ways=ways, look=look, pause=pause, resume=resume, problems=problems)
+    return ways_out.blueprint(history=history, ways=ways, deeds=deeds, problems=problems)
 
 
 def troubles(config: Config, standings: Mapping[str, destinations.Standing]) -> list[str]:

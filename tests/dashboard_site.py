@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from dashboard_store import StoreBuilder
 from flask import Blueprint, Flask
@@ -12,10 +13,11 @@ from flask.testing import FlaskClient
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
 
+from postroom.acting import Acting
+from postroom.acts import Outcome
 from postroom.dashboard_config import Dashboard
 from postroom.message import Message
 from postroom.plan import ConditionTrace, Plan, RuleTrace, Trace
-from postroom.store import destinations as standings
 from postroom.store.history import History
 from postroom.store.writer import Writer
 from postroom.web import auth, dashboard, destinations, overview, staff
@@ -63,15 +65,17 @@ class Site:
             name: auth.User(HASHES[name], role)
             for name, role in (("vera", "viewer"), ("otto", "operator"), ("edda", "editor"))
         }
+        self.acted: list[tuple[str, str, str]] = []
+        """Act, id, who."""
+        self.possible = True
         self.retried: list[tuple[str, str]] = []
-        self.retriable = True
-        self.decided: list[tuple[str, str, str]] = []
-        self.decidable = True
+        """Delivery, who."""
         self.problems: list[str] = []
         self.ways = [
             destinations.Way("jira", "jira", "Makes an issue.", "consistent search", False),
             destinations.Way("ops-hook", "webhook", "Posts JSON.", "native key", False),
         ]
+        self.check: Callable[[str], tuple[bool, Sequence[str]]] = lambda name: (True, ("You are postroom.",))
         self.concerns: list[overview.Concern] = []
         self.refusals: dict[str, Refused] = {}
         self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
@@ -95,9 +99,7 @@ class Site:
             dashboard.blueprint(
                 history=History(self.store.path),
                 explain=lambda rule_set, message, *known: self.explain(rule_set, message),
-                retry=self._retry,
-                release=self._decide("release"),
-                discard=self._decide("discard"),
+                acting=cast("Acting", _Acting(self)),
                 problems=lambda: self.problems,
                 ingresses=("socketlabs",),
                 public_url="https://mail.example.com/",
@@ -115,10 +117,15 @@ class Site:
         )
         app.register_blueprint(
             destinations.blueprint(
+                history=self.history,
                 ways=self.ways,
-                look=lambda: self.history.read(lambda db: standings.look(db, [way.name for way in self.ways])),
-                pause=lambda *_: False,
-                resume=lambda *_: False,
+                deeds=destinations.Deeds(
+                    pause=lambda *_: False,
+                    resume=lambda *_: False,
+                    check=lambda name, who: self.check(name),
+                    test=lambda name, who: self.store.message(f"Test of {name} by {who}"),
+                    retry=self._retry_many,
+                ),
                 problems=lambda: self.problems,
             )
         )
@@ -131,16 +138,9 @@ class Site:
             return self.settings.users
         return {name: auth.User(*rest) for name, rest in self.history.users().items()}
 
-    def _retry(self, delivery: str, who: str) -> bool:
-        self.retried.append((delivery, who))
-        return self.retriable
-
-    def _decide(self, verb: str) -> Callable[[str, str], bool]:
-        def decide(message: str, who: str) -> bool:
-            self.decided.append((verb, message, who))
-            return self.decidable
-
-        return decide
+    def _retry_many(self, ids: Sequence[str], who: str) -> int:
+        self.acted += [("retry", id, who) for id in ids]
+        return len(ids)
 
     def client(self, name: str = "") -> FlaskClient:
         """A browser; logged in if a name is given."""
@@ -148,6 +148,24 @@ class Site:
         if name:
             assert log_in(client, name).status_code == 303
         return client
+
+
+class _Acting:
+    """Notes what people want done."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def act(self, act: str, id: str, who: str, **_: object) -> Outcome:
+        if not site_has(self._site, id):
+            return Outcome(done=False, sentence="Nothing there.", found=False)
+        self._site.acted.append((act, id, who))
+        return Outcome(done=self._site.possible, sentence="It is done." if self._site.possible else "Nothing to do.")
+
+
+def site_has(site: Site, id: str) -> bool:
+    """Whether a message or delivery has this id."""
+    return site.history.message(id) is not None or site.history.delivery(id) is not None
 
 
 def token(answer: TestResponse) -> str:

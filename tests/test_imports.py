@@ -53,6 +53,7 @@ ORDER = (
     "postroom.aims",
     "postroom.acting",
     "postroom.rulebook",
+    "postroom.trial",
     "postroom.watch",
     "postroom.circuit",
     "postroom.destination",
@@ -60,6 +61,9 @@ ORDER = (
     "postroom.dispatch",
     "postroom.indexer",
     "postroom.ruletests",
+    "postroom.export",
+    "postroom.timeline",
+    "postroom.drafting",
     # what people see and use
     "postroom.web",
     "postroom.listing",

@@ -131,6 +131,19 @@ def dead_since(db: sqlite3.Connection, names: Collection[str], since: int) -> di
     return found
 
 
+def dead(db: sqlite3.Connection, name: str, most: int) -> list[tuple[int, str]]:
+    """Seq and id of the oldest dead deliveries of one destination."""
+    rows = db.execute(
+        "SELECT seq, id FROM deliveries WHERE destination = ? AND state = 'dead' ORDER BY seq LIMIT ?", (name, most)
+    ).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
+def checked(db: sqlite3.Connection, name: str, who: str, well: bool, now: int) -> None:
+    """Records that a person asked a destination of itself."""
+    _note(db, "check", name, who, "well" if well else "not well", now)
+
+
 def first_delivery_at(db: sqlite3.Connection, moment: int) -> int:
     """The seq of the first delivery made at a moment or later: seqs grow with time."""
     # One at a time: asked together, SQLite walks the table.

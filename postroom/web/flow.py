@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from postroom.store.statistics import Flow
 
 WIDTH = 1160
-COLUMNS = (210, 560, 830)
+COLUMNS = (180, 480, 840)
 """Where the bars of each column begin."""
 BAR = 12
 MOST = 12
@@ -21,8 +21,15 @@ _VOLUME = 240.0
 """Height of all the mail together."""
 _THINNEST = 1.5
 _LINE, _GAP = 24.0, 7.0
-TONES = {"(held)": "held", "(unmatched)": "unmatched", "(dropped)": "dropped", "(discarded)": "discarded"}
-"""Where nothing was owed: such a node has the colour of its state."""
+TONES = {
+    "(held)": "held",
+    "(unmatched)": "unmatched",
+    "(routed)": "suppressed",
+    "(dropped)": "dropped",
+    "(discarded)": "discarded",
+}
+"""Where nothing was owed: such a node has the colour of a state."""
+_LABELS = {"suppressed": "nothing owed"}
 _OTHERS = "\0others"
 
 Link = Callable[[str, str], str | None]
@@ -93,7 +100,7 @@ def draw(flows: Sequence[Flow], arrivals: Mapping[str, int], dead: Mapping[str, 
         node.dead = dead.get(node.key, 0)
         node.tone = TONES.get(node.key, "")
         if node.tone:
-            node.label = node.tone
+            node.label = _LABELS.get(node.tone, node.tone)
     for column in columns:
         busiest = max((node.count for node in column), default=1) or 1
         for node in column:
