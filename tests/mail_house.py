@@ -50,7 +50,7 @@ class MailHouse:
         (folder / "config.yaml").write_text(
             yaml.safe_dump(
                 {
-                    "server": {"url": "https://mail.example.com"},
+                    "server": {"public_url": "https://mail.example.com"},
                     "data_dir": str(folder / "data"),
                     "rules_dir": str(folder / "rules"),
                     "ingress": {"socketlabs": {"servers": [{"secret_key": "sk", "validation_key": "vk"}]}},

@@ -258,12 +258,12 @@ def test_retry(site: Site) -> None:
     answer = post(client, f"/deliveries/{dead}/retry", f"/messages/{id}")
     assert answer.status_code == 303
     assert answer.location == f"/messages/{id}#delivery-{dead}"
-    assert site.retried == [(dead, "otto")]
-    assert "will be tried again" in client.get(f"/messages/{id}").text
-    site.retriable = False
+    assert site.acted == [("retry", dead, "otto")]
+    assert "It is done." in client.get(f"/messages/{id}").text
+    site.possible = False
     post(client, f"/deliveries/{dead}/retry", f"/messages/{id}")
-    assert "not one to retry any more" in client.get(f"/messages/{id}").text
-    assert client.get(f"/deliveries/{dead}/retry").status_code == 405
+    assert "Nothing to do." in client.get(f"/messages/{id}").text
+    assert post(client, f"/deliveries/{NOBODY}/retry", f"/messages/{id}").status_code == 404
 
 
 def test_roles(site: Site) -> None:
@@ -274,7 +274,7 @@ def test_roles(site: Site) -> None:
     answer = post(viewer, f"/deliveries/{dead}/retry")
     assert answer.status_code == 403
     assert "This needs the role operator." in answer.text
-    assert site.retried == []
+    assert site.acted == []
     assert post(site.client("edda"), f"/deliveries/{dead}/retry").status_code == 303
     site.users["edda"] = auth.User(HASHES["edda"], "emperor")
     assert site.client().get("/messages").status_code == 303
@@ -369,11 +369,11 @@ def test_decisions(site: Site, verb: str, state: str) -> None:
     client = site.client("otto")
     assert f"/messages/{id}/{verb}" in client.get(f"/messages/{id}").text
     assert post(client, f"/messages/{id}/{verb}").status_code == 303
-    assert site.decided == [(verb, id, "otto")]
-    assert "The message was" in client.get(f"/messages/{id}").text
-    site.decidable = False
+    assert site.acted == [(verb, id, "otto")]
+    assert "It is done." in client.get(f"/messages/{id}").text
+    site.possible = False
     post(client, f"/messages/{id}/{verb}")
-    assert "does not wait for a decision any more" in client.get(f"/messages/{id}").text
+    assert "Nothing to do." in client.get(f"/messages/{id}").text
     assert post(client, f"/messages/{NOBODY}/{verb}").status_code == 404
     viewer = site.client("vera")
     assert f"/messages/{id}/{verb}" not in viewer.get(f"/messages/{id}").text

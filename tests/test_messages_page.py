@@ -15,8 +15,9 @@ from postroom.store.history import FILTERS, Found, History
 from postroom.store.query import KEYS, parse
 from postroom.store.search_index import index_next
 from postroom.web.messages import HELP, PAGE
-from tests.dashboard_site import Site
+from tests.dashboard_site import Site, token
 from tests.dashboard_store import StoreBuilder
+from tests.mail_house import MailHouse, form_of
 
 
 @pytest.fixture
@@ -195,3 +196,88 @@ def test_an_export_that_was_cut_says_so(tmp_path: Path) -> None:
 def test_the_columns_are_documented() -> None:
     page = (Path(__file__).parent.parent / "docs" / "dashboard.md").read_text(encoding="utf-8")
     assert all(f"| `{column}` |" in page for column in export.COLUMNS)
+
+
+# Many at once
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> MailHouse:
+    return MailHouse(tmp_path / "house")
+
+
+def test_retry_of_many(house: MailHouse) -> None:
+    crashes = [house.receive(f"crash {number}", recipient="bugs@example.com") for number in range(3)]
+    for id in crashes:
+        house.settle(id, "tracker", "dead", error="410 gone")
+        house.settle(id, "chat", "delivered")
+    otto = house.client("otto")
+    preview = otto.post("/messages/bulk", act="retry", id=crashes[:2], q="crash")
+    assert "Retry 2 deliveries?" in preview.text and "it is delivered; replay delivers it again" in preview.text
+    assert set(house.states(crashes[0]).values()) == {"dead", "delivered"}
+    answer = otto.submit(preview.text, "confirm")
+    assert (answer.status_code, answer.location) == (303, "/messages?q=crash")
+    assert "Retry: 2 of 2 done." in otto.get(answer.location)
+    assert [house.states(id)["tracker"] for id in crashes] == ["retrying", "retrying", "dead"]
+    assert house.events() == [("otto", "retry")] * 2
+    # The same form again finds nothing left to do.
+    again = otto.submit(preview.text, "confirm")
+    assert again.status_code == 303 and house.events() == [("otto", "retry")] * 2
+
+
+def test_all_that_a_search_finds(house: MailHouse) -> None:
+    held = [house.receive(f"offer {number}", recipient="sales@example.com") for number in range(PAGE + 3)]
+    other = house.receive("question", recipient="sales@example.com")
+    unmatched = house.receive("offer too", recipient="nobody@example.com")
+    otto = house.client("otto")
+    preview = otto.post("/messages/bulk", act="discard", all="1", q="offer", state="held").text
+    assert f"Discard {len(held)} messages?" in preview
+    otto.submit(preview, "confirm")
+    found = dict(house.db.execute("SELECT id, state FROM messages").fetchall())
+    assert {found[id] for id in held} == {"discarded"}
+    assert (found[other], found[unmatched]) == ("held", "unmatched")
+    # Nothing asked for: everything is meant.
+    assert "Discard 2 messages?" in otto.post("/messages/bulk", act="discard", all="1").text
+
+
+def test_many_are_routed_again(house: MailHouse) -> None:
+    id = house.receive("hello", recipient="press@example.com")
+    had = house.receive("crash", recipient="bugs@example.com")
+    house.change_rules("rules: [{name: Crash reports, when: always, then: [tracker: {title: x}, chat]}]")
+    otto = house.client("otto")
+    preview = otto.post("/messages/bulk", act="re-route", id=[id, had]).text
+    assert "Re-route 1 message?" in preview and "it has had all that today" in preview and "would be routed" in preview
+    otto.submit(preview, "confirm")
+    assert house.states(id) == {"tracker": "pending", "chat": "pending"}
+    house.settle(had, "chat", "delivered")
+    again = otto.submit(preview, "again").text
+    assert "Preview without what they had" in again
+    # Rules that changed between the look and the press route nothing.
+    house.change_rules("rules: []")
+    other = house.client("otto")
+    action, fields = form_of(again, "confirm")
+    assert other.post(action, **{**fields, "csrf_token": token(other.ask("/messages"))}).status_code == 303
+    assert "other rules are active than in the preview" in other.get("/messages")
+
+
+def test_a_search_with_a_slip_does_nothing(house: MailHouse) -> None:
+    house.receive("hello", recipient="sales@example.com")
+    preview = house.client("otto").post("/messages/bulk", act="discard", all="1", q="state:hedl").text
+    assert "nothing to do" in preview and "state:hedl is no state" in preview and 'id="confirm"' not in preview
+
+
+def test_what_bulk_refuses(house: MailHouse) -> None:
+    id = house.receive("hello", recipient="sales@example.com")
+    otto = house.client("otto")
+    assert otto.post("/messages/bulk", act="discard").location == "/messages"
+    assert "Choose messages first" in otto.get("/messages")
+    assert otto.post("/messages/bulk", act="erase", id=id).status_code == 400
+    assert otto.post("/messages/bulk", act="discard", id=id, state="x").status_code == 400
+    assert otto.post("/messages/bulk/confirm", act="discard", targets="a " * 1001).status_code == 400
+    nothing = otto.post("/messages/bulk", act="discard", id="no-such-id").text
+    assert "nothing to do" in nothing and "there is no such delivery or message" in nothing
+    vera = house.client("vera")
+    assert vera.post("/messages/bulk", act="discard", id=id).status_code == 403
+    assert vera.post("/messages/bulk/confirm", act="discard", targets=id).status_code == 403
+    assert otto.client.post("/messages/bulk/confirm", data={"act": "discard", "targets": id}).status_code == 400
+    assert house.events() == []

@@ -1,13 +1,10 @@
-"""The dashboard's pages of mail: the list (see messages.py), and everything about one message.
+"""The dashboard's pages of mail: everything about one message. messages.py has the list, actions.py what people do.
 
 | URL | what |
 | --- | --- |
 | `GET /messages/ID` | one message: deliveries with attempts, why, the mail itself, what happened |
 | `GET /messages/ID/payload`, `/messages/ID/attachments/N` | downloads, never shown in place |
 | `GET /messages/ID/html` | its HTML made harmless, for the frame on that page |
-| `POST /deliveries/ID/retry` | 303 back to the message; needs the role operator, as do the next two |
-| `POST /messages/ID/release` | routes a held message under today's rules |
-| `POST /messages/ID/discard` | ends a held or unmatched message: nothing of it is sent |
 
 All of them need a login. A page shows what is in the store and computes the trace anew; nothing here writes.
 """
@@ -21,25 +18,23 @@ from itertools import chain
 from urllib.parse import quote
 from uuid import UUID
 
-from flask import Blueprint, Flask, Response, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, Response, abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
+from postroom.acting import Acting
 from postroom.bodies import split_of
 from postroom.mail.safe_html import safe_html
 from postroom.message import Message
 from postroom.plan import Trace
 from postroom.store.history import History
 from postroom.store.records import MessageRow
-from postroom.store.states import DeliveryState, MessageState
-from postroom.web import auth, display, messages
+from postroom.store.states import MessageState
+from postroom.web import actions, auth, display, messages
 
 Explain = Callable[[int, Message, tuple[str, ...] | None, tuple[str, ...]], Trace | None]
-Decide = Callable[[str, str], bool]
-"""Takes an id and who decides; False where the thing is not one to decide about (any more)."""
 
-_RETRIABLE = (DeliveryState.DEAD, DeliveryState.RETRYING)
 _TITLES = {
     400: "That request could not be understood",
     403: "You may not do that",
@@ -55,15 +50,13 @@ def blueprint(
     *,
     history: History,
     explain: Explain,
-    retry: Decide,
-    release: Decide,
-    discard: Decide,
+    acting: Acting,
     problems: Callable[[], Sequence[str]],
     ingresses: Sequence[str] = (),
     public_url: str = "",
 ) -> Blueprint:
-    """The pages. `explain` takes a rule set's seq and a message; `retry` a delivery's id, `release` and `discard` a
-    message's; `problems` are sentences that every page shows at its top.
+    """The pages. `explain` takes a rule set's seq, a message, the items that it saw and the rules left out; `problems`
+    are sentences that every page shows at its top.
 
     `ingresses` and `public_url` make the endpoint URLs that the empty list shows a newcomer.
     """
@@ -73,6 +66,7 @@ def blueprint(
     pages.context_processor(lambda: {"problems": list(problems()), "meanings": display.MEANINGS})
 
     messages.routes(pages, history=history, ingresses=ingresses, public_url=public_url)
+    actions.routes(pages, history=history, acting=acting)
 
     @pages.get("/messages/<uuid:id>")
     def message(id: UUID) -> ResponseReturnValue:
@@ -87,7 +81,6 @@ def blueprint(
             trace=_trace(explain, detail.row, detail.message),
             split=None if detail.message is None else split_of(detail.message),
             discardable=(MessageState.HELD, MessageState.UNMATCHED),
-            retriable=_RETRIABLE,
         )
 
     @pages.get("/messages/<uuid:id>/payload")
@@ -114,37 +107,6 @@ def blueprint(
         if detail is None or detail.message is None or not detail.message.html:
             abort(404, "This mail has no HTML in the store, or no longer.")
         return _framed(safe_html(detail.message.html))
-
-    @pages.post("/messages/<uuid:id>/release")
-    def release_message(id: UUID) -> ResponseReturnValue:
-        return decided(id, release, "The message was released: it goes where today's rules send it.")
-
-    @pages.post("/messages/<uuid:id>/discard")
-    def discard_message(id: UUID) -> ResponseReturnValue:
-        return decided(id, discard, "The message was discarded: nothing of it is sent.")
-
-    def decided(id: UUID, decide: Decide, done: str) -> ResponseReturnValue:
-        auth.require_role("operator")
-        if history.message(str(id)) is None:
-            abort(404, "No message has this id.")
-        if decide(str(id), auth.current_user() or ""):
-            flash(done, "good")
-        else:
-            flash("The message does not wait for a decision any more.", "bad")
-        return redirect(url_for("dashboard.message", id=id), 303)
-
-    @pages.post("/deliveries/<uuid:id>/retry")
-    def retry_delivery(id: UUID) -> ResponseReturnValue:
-        auth.require_role("operator")
-        delivery = history.delivery(str(id))
-        if delivery is None:
-            abort(404, "No delivery has this id.")
-        if retry(delivery.id, auth.current_user() or ""):
-            flash(f"The delivery to {delivery.destination} will be tried again now.", "good")
-        else:
-            flash(f"The delivery to {delivery.destination} is not one to retry any more.", "bad")
-        target = url_for("dashboard.message", id=delivery.message, _anchor=f"delivery-{delivery.id}")
-        return redirect(target, 303)
 
     return pages
 

@@ -18,12 +18,12 @@ from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 
 from postroom import export
+from postroom.acting import LIMIT
 from postroom.store import filters
 from postroom.store.history import COUNT_CAP, FILTERS, Found, History
 from postroom.store.query import conditions, with_condition, without_condition
 
 PAGE = 50
-LIMIT = 1_000
 ACTS = (
     ("retry", "Retry"),
     ("replay", "Replay"),
