@@ -127,7 +127,7 @@ class Acting:
         missing = 0 if query.strip() else aims.missing(self._history, ids[:LIMIT], targets)
         each = tuple(self._previews(_Ask(act, again=again), targets))
         possible = [preview for preview in each if preview.possible]
-        rules = self._rules() if act in ("re-route", "release") else None
+        rules = self._rules() if act in acts.BY_RULES else None
         return BulkPreview(
             act=act,
             again=again,
@@ -166,11 +166,11 @@ class Acting:
             raise ValueError(f"at most {LIMIT} at once")
         targets = aims.targets(self._history, act, ids)
         outcomes: dict[str, Outcome] = {}
-        changed = rule_set is not None and act in ("re-route", "release") and self._rules_number() != rule_set
+        changed = rule_set is not None and act in acts.BY_RULES and self._rules_number() != rule_set
         for start in range(0, len(targets), _TOGETHER):
             part = targets[start : start + _TOGETHER]
             if changed:
-                done = [_not(act, "other rules are active than in the preview") for _ in part]
+                done = [acts.refused(act, "other rules are active than in the preview") for _ in part]
             else:
                 done = self._together(_Ask(act, who, again, token), part)
             outcomes.update(zip((each.id for each in part), done, strict=True))
@@ -191,59 +191,57 @@ class Acting:
         targets = aims.targets(self._history, ask.act, [id])
         if not targets:
             known = ask.act in acts.ON_DELIVERIES and self._history.read(lambda db: redelivery.messages(db, [id]))
-            return _not(ask.act, "it has no deliveries") if known else _not(ask.act, acts.UNKNOWN, found=False)
-        if targets[0].id == id:
+            return (
+                acts.refused(ask.act, "it has no deliveries")
+                if known
+                else acts.refused(ask.act, acts.UNKNOWN, found=False)
+            )
+        if targets[0].id == id.lower():
             return self._together(ask, targets)[0]
-        done = self._together(ask, targets)
-        made = tuple(each for outcome in done for each in outcome.made)
-        count = sum(each.done for each in done)
-        if not count:
-            reasons = acts.listed(list(acts.grouped(each.reason for each in done)))
-            return _not(ask.act, f"of its deliveries, {reasons}" if len(done) > 1 else reasons)
-        verb = {"retry": "tried again now", "replay": "made again", "cancel": "taken back"}[ask.act]
-        told = f"{count} of {len(done)} deliveries {'is' if count == 1 else 'are'} {verb}."
-        return Outcome(done=True, sentence=told, made=made)
+        # Of a message: the next request would see the deliveries that this one makes, so the token is for all of it.
+        work = self._work(ask._replace(token=""), targets, None)
+        token = f"{ask.act} {id.lower()} {ask.token}" if ask.token else ""
+        return self._writer.run(lambda db: _only_once(db, token, lambda: acts.summary(ask.act, work(db))))
 
     def _together(self, ask: _Ask, targets: Sequence[Target]) -> list[Outcome]:
         """Acts on some in one transaction; what fails takes nothing of the others with it."""
-        routes = ask.act in ("re-route", "release")
-        rules = self._rules() if routes else None
-        if routes and rules is None:
-            return [_not(ask.act, "no rule set is active") for _ in targets]
-        subjects = self._history.read(partial(_subjects, targets)) if routes else {}
+        rules = self._rules() if ask.act in acts.BY_RULES else None
+        if ask.act in acts.BY_RULES and rules is None:
+            return [acts.refused(ask.act, "no rule set is active") for _ in targets]
+        return self._writer.run(self._work(ask, targets, rules))
+
+    def _work(
+        self, ask: _Ask, targets: Sequence[Target], rules: _Rules | None
+    ) -> Callable[[sqlite3.Connection], list[Outcome]]:
+        subjects = self._history.read(partial(_subjects, targets)) if rules is not None else {}
 
         def work(db: sqlite3.Connection) -> list[Outcome]:
             done = []
             for target in targets:
-                one = ask._replace(token=f"{ask.act} {target.id} {ask.token}" if ask.token else "")
+                token = f"{ask.act} {target.id} {ask.token}" if ask.token else ""
+                act = partial(self._act, db, ask, target, rules, subjects.get(target.id))
                 db.execute("SAVEPOINT act")
                 try:
-                    done.append(self._once(db, one, target, rules, subjects.get(target.id)))
+                    done.append(_only_once(db, token, act))
                 except sqlite3.Error:
                     raise
                 except Exception:
                     log.exception("%s of %s failed", ask.act, target.id)
                     db.execute("ROLLBACK TO act")
-                    done.append(_not(ask.act, "a fault of the program; its log tells more"))
+                    done.append(acts.refused(ask.act, "a fault of the program; its log tells more"))
                 db.execute("RELEASE act")
             return done
 
-        return self._writer.run(work)
+        return work
 
-    def _once(
+    def _act(
         self, db: sqlite3.Connection, ask: _Ask, target: Target, rules: _Rules | None, subject: _Subject | None
     ) -> Outcome:
-        if ask.token and (said := redelivery.answered(db, ask.token)) is not None:
-            return msgspec.json.decode(said, type=Outcome)
         if ask.act in acts.ON_DELIVERIES:
-            outcome = self._deliver(db, ask, target)
-        elif rules is not None and subject is not None:
-            outcome = self._route(db, ask, target, rules, subject)
-        else:
-            outcome = self._discard(db, ask, target)
-        if ask.token and outcome.done:
-            redelivery.remember_answer(db, ask.token, msgspec.json.encode(outcome).decode(), now_ms())
-        return outcome
+            return self._deliver(db, ask, target)
+        if rules is not None and subject is not None:
+            return self._route(db, ask, target, rules, subject)
+        return self._discard(db, ask, target)
 
     def _deliver(self, db: sqlite3.Connection, ask: _Ask, target: Target) -> Outcome:
         now, place = now_ms(), target.destination
@@ -259,13 +257,13 @@ class Acting:
             return Outcome(done=True, sentence=told)
         (today,) = redelivery.deliveries(db, [target.id]) or (None,)
         if today is None:
-            return _not(ask.act, acts.UNKNOWN, found=False)
-        return _not(ask.act, acts.why_not(ask.act, today.state) or acts.PRUNED)
+            return acts.refused(ask.act, acts.UNKNOWN, found=False)
+        return acts.refused(ask.act, acts.why_not(ask.act, today.state) or acts.PRUNED)
 
     def _route(self, db: sqlite3.Connection, ask: _Ask, target: Target, rules: _Rules, subject: _Subject) -> Outcome:
         judged = self._judge(db, ask, target, rules, subject)
         if judged.refusal or subject.message is None:
-            return _not(ask.act, judged.refusal or acts.PRUNED)
+            return acts.refused(ask.act, judged.refusal or acts.PRUNED)
         made = decisions.route(
             db, judged, subject.message, subject.keys, rules.number, ask.who, now_ms(), release=ask.act == "release"
         )
@@ -276,8 +274,8 @@ class Acting:
             return Outcome(done=True, sentence="It is discarded: nothing of it is sent.")
         (today,) = redelivery.messages(db, [target.id]) or (None,)
         if today is None:
-            return _not(ask.act, acts.UNKNOWN, found=False)
-        return _not(ask.act, acts.why_not(ask.act, today.state))
+            return acts.refused(ask.act, acts.UNKNOWN, found=False)
+        return acts.refused(ask.act, acts.why_not(ask.act, today.state))
 
     def _judge(
         self, db: sqlite3.Connection, ask: _Ask, target: Target, rules: _Rules, subject: _Subject
@@ -294,7 +292,7 @@ class Acting:
         )
 
     def _previews(self, ask: _Ask, targets: Sequence[Target]) -> Iterator[Preview]:
-        rules = self._rules() if ask.act in ("re-route", "release") else None
+        rules = self._rules() if ask.act in acts.BY_RULES else None
         for start in range(0, len(targets), _TOGETHER):
             part = targets[start : start + _TOGETHER]
             # A snapshot for a few: a long one would keep the WAL from shrinking.
@@ -336,11 +334,17 @@ def _subjects(targets: Sequence[Target], db: sqlite3.Connection) -> dict[str, _S
     return found
 
 
+def _only_once(db: sqlite3.Connection, token: str, act: Callable[[], Outcome]) -> Outcome:
+    """What `act` answers; what it answered before, where the same token asked for it."""
+    if token and (said := redelivery.answered(db, token)) is not None:
+        return msgspec.json.decode(said, type=Outcome)
+    outcome = act()
+    if token and outcome.done:
+        redelivery.remember_answer(db, token, msgspec.json.encode(outcome).decode(), now_ms())
+    return outcome
+
+
 def _places(preview: Preview) -> list[str]:
     if preview.destination:
         return [preview.destination]
     return [each.destination for each in preview.planned if each.new]
-
-
-def _not(act: Act, reason: str, *, found: bool = True) -> Outcome:
-    return Outcome(done=False, sentence=f"Nothing to {act}: {reason}.", found=found, reason=reason)

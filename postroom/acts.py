@@ -29,6 +29,8 @@ ON_DELIVERIES: tuple[Act, ...] = ("retry", "replay", "cancel")
 ON_MESSAGES: tuple[Act, ...] = ("re-route", "release", "discard")
 ACTS: tuple[Act, ...] = (*ON_DELIVERIES, *ON_MESSAGES)
 
+BY_RULES: tuple[Act, ...] = ("re-route", "release")
+
 ALLOWED: dict[Act, tuple[str, ...]] = {
     "retry": (DeliveryState.DEAD, DeliveryState.RETRYING),
     "replay": (DeliveryState.DELIVERED,),
@@ -60,6 +62,7 @@ _HINTS: dict[tuple[str, str], str] = {
     ("cancel", DeliveryState.SUPPRESSED): "it was not owed",
     ("cancel", DeliveryState.CANCELLED): "it was taken back already",
 }
+_DONE = {"retry": "tried again now", "replay": "made again", "cancel": "taken back"}
 _WILL = {
     "retry": "is tried again now: same content, same key",
     "replay": "is made again now: same content, new key",
@@ -213,6 +216,21 @@ def preview_of(act: Act, target: Target, judged: Judgement | None = None) -> Pre
         drops=drops,
         planned=planned,
     )
+
+
+def refused(act: Act, reason: str, *, found: bool = True) -> Outcome:
+    """Nothing was done. `reason` as in `Outcome`."""
+    return Outcome(done=False, sentence=f"Nothing to {act}: {reason}.", found=found, reason=reason)
+
+
+def summary(act: Act, done: list[Outcome]) -> Outcome:
+    """The outcome for a message of an act on its deliveries."""
+    count = sum(each.done for each in done)
+    if not count:
+        reasons = listed(list(grouped(each.reason for each in done)))
+        return refused(act, f"of its deliveries, {reasons}" if len(done) > 1 else reasons)
+    told = f"{count} of {len(done)} deliveries {'is' if count == 1 else 'are'} {_DONE[act]}."
+    return Outcome(done=True, sentence=told, made=tuple(each for outcome in done for each in outcome.made))
 
 
 def planned_of(judged: Judgement) -> tuple[Planned, ...]:

@@ -12,6 +12,7 @@ from postroom.store import redelivery
 from postroom.store.history import FILTERS, History
 from postroom.store.query import parse
 from postroom.store.redelivery import Target
+from postroom.store.states import DeliveryState
 
 LIMIT = 1_000
 """So many messages, or deliveries, may be acted on at once."""
@@ -35,10 +36,23 @@ def targets(history: History, act: Act, ids: Sequence[str]) -> list[Target]:
 
     def look(db: sqlite3.Connection) -> list[Target]:
         known = {each.seq: each for each in redelivery.deliveries(db, ids)}
-        known.update({each.seq: each for each in redelivery.deliveries(db, ids, of_messages=True)})
+        known.update({each.seq: each for each in _of_messages(act, redelivery.deliveries(db, ids, of_messages=True))})
         return [known[seq] for seq in sorted(known)]
 
     return history.read(look)
+
+
+def _of_messages(act: Act, there: list[Target]) -> list[Target]:
+    """Of what was replayed before, only the last is meant: each replay of a message would make twice as many else."""
+    if act != "replay":
+        return there
+    last = {(each.message, each.rule, each.action, each.destination): each.seq for each in there if _was_made(each)}
+    made = set(last.values())
+    return [each for each in there if not _was_made(each) or each.seq in made]
+
+
+def _was_made(target: Target) -> bool:
+    return target.state == DeliveryState.DELIVERED
 
 
 def missing(history: History, ids: Sequence[str], targets: Sequence[Target]) -> int:

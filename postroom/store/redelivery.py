@@ -30,6 +30,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str
     subject: str | None
     rule: str = ""
+    action: int = 0
     destination: str = ""
     """Empty: a message."""
     kept: bool = True
@@ -47,7 +48,7 @@ def deliveries(db: sqlite3.Connection, ids: Sequence[str], *, of_messages: bool 
     where = "m.id" if of_messages else "d.id"
     return _targets(
         db,
-        f"SELECT d.seq, d.id, d.state, d.rule, d.destination, {_COLUMNS} FROM deliveries d"
+        f"SELECT d.seq, d.id, d.state, d.rule, d.action, d.destination, {_COLUMNS} FROM deliveries d"
         f" JOIN messages m ON m.seq = d.message WHERE {where} IN (%s)",
         ids,
     )
