@@ -32,6 +32,7 @@ __all__ = ["ACTS", "LIMIT", "Act", "Acting", "BulkOutcome", "BulkPreview", "Outc
 
 log = logging.getLogger(__name__)
 
+_FAULT = "a fault of the program; its log tells more"
 _TOGETHER = 20
 """Acts in one transaction: mail waits no longer than for these."""
 
@@ -228,7 +229,7 @@ class Acting:
                 except Exception:
                     log.exception("%s of %s failed", ask.act, target.id)
                     db.execute("ROLLBACK TO act")
-                    done.append(acts.refused(ask.act, "a fault of the program; its log tells more"))
+                    done.append(acts.refused(ask.act, _FAULT))
                 db.execute("RELEASE act")
             return done
 
@@ -304,10 +305,17 @@ class Acting:
         if rules is None:
             return [acts.preview_of(ask.act, target) for target in targets]
         subjects = _subjects(targets, db)
-        return [
-            acts.preview_of(ask.act, target, self._judge(db, ask, target, rules, subjects[target.id]))
-            for target in targets
-        ]
+        previews = []
+        for target in targets:
+            try:
+                judged = self._judge(db, ask, target, rules, subjects[target.id])
+            except sqlite3.Error:
+                raise
+            except Exception:
+                log.exception("what %s would do with %s cannot be told", ask.act, target.id)
+                judged = routing.Judgement(refusal=_FAULT)
+            previews.append(acts.preview_of(ask.act, target, judged))
+        return previews
 
     def _rules(self) -> _Rules | None:
         try:
