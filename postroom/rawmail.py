@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mailbox
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from postroom.mail.addresses import parse_addresses
@@ -25,7 +25,20 @@ def message_of(
 
     `recipient` and `return_path` are the envelope; where they are None, its traces in the headers are taken.
     """
-    mail = read_mime(raw)
+    return message_from(read_mime(raw), ingress=ingress, recipient=recipient, return_path=return_path)
+
+
+def message_from(
+    mail: RawMail,
+    *,
+    ingress: str,
+    recipient: str | None = None,
+    return_path: str | None = None,
+    notices: Sequence[str] = (),
+    client_ip: str | None = None,
+    spam_score: float | None = None,
+) -> tuple[Message, tuple[bytes, ...]]:
+    """The same of a mail that is told apart already, with what the provider knows of it."""
     sender, addressee = envelope_of(mail)
     message = normalise(
         ingress=ingress,
@@ -50,9 +63,44 @@ def message_of(
             )
             for each in mail.files
         ),
-        notices=mail.notices,
+        notices=[*mail.notices, *notices],
+        client_ip=client_ip,
+        spam_score=spam_score,
     )
     return message, tuple(each.content for each in mail.files)
+
+
+def outline(raw: bytes, mail: RawMail) -> bytes:
+    """The source with the contents of its files named by hash: what is kept beside the files themselves.
+
+    Files of a few bytes stay as they are, and so does whatever cannot be found again for certain.
+    """
+    kept: list[bytes | memoryview] = []
+    view = memoryview(raw)
+    at = 0
+    for file in mail.files:
+        passage = file.passage
+        if passage.size < _WORTH_NAMING:
+            continue
+        start = at
+        for _ in range(_TRIES):
+            start = raw.find(passage.head, start)
+            if start < 0 or hash(view[start : start + passage.size]) == passage.check:
+                break
+            start += 1
+        else:
+            continue
+        if start < 0:
+            continue
+        kept += [view[at:start], f"sha256:{hashlib.sha256(file.content).hexdigest()}".encode()]
+        at = start + passage.size
+    return b"".join([*kept, view[at:]])
+
+
+_WORTH_NAMING = 200
+"""Bytes of a file in its transfer encoding."""
+_TRIES = 4
+"""Places that are looked at for one file: those of a hostile mail would take no end."""
 
 
 def subject_of(mail: RawMail) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from postroom.identity import identify
-from postroom.ingress.base import Mail
+from postroom.ingress.base import Mail, Refusal
 from postroom.message import Message
 from postroom.plan import Plan
 from postroom.recognise import NO_TIES, Recogniser, Ties
@@ -16,6 +16,7 @@ from postroom.store.brake import Brake
 from postroom.store.content import pack
 from postroom.store.conversations import addressee_key, sender_key
 from postroom.store.messages import Inserter, ItemsOf, NewMessage, Stored
+from postroom.store.tickets import TicketUsed
 from postroom.store.writer import Writer
 
 Accept = Callable[[], Sequence[Mail]]
@@ -47,11 +48,14 @@ class Receiver:
         Returns once they are on the disk. Raises what `accept` raises, and sqlite3.Error where they could not be
         stored: then none is. A `large` request is parsed here, so that nobody else's mail waits for it.
         """
-        if large:
-            mails = accept()
-            ready = self._route(mails)
-            return list(self._writer.run(lambda db: self._insert_all(db, ready)))
-        return list(self._writer.run_grouped(self._insert_all, self._make, accept))
+        try:
+            if large:
+                mails = accept()
+                ready = self._route(mails)
+                return list(self._writer.run(lambda db: self._insert_all(db, ready)))
+            return list(self._writer.run_grouped(self._insert_all, self._make, accept))
+        except TicketUsed:
+            raise Refusal(401, "its token came with another document before") from None
 
     def _make(self, accepts: Sequence[Accept]) -> list[Sequence[NewMessage] | BaseException]:
         """What is to be stored of the requests of several threads."""
@@ -94,6 +98,7 @@ class Receiver:
                 sender=sender_key(message),
                 addressee=addressee_key(message),
                 replan=partial(_plan, evaluate, message) if plan.asked_items else None,
+                ticket=mail.ticket,
             )
             for mail, (message, ties), identity, plan, block in zip(
                 mails, known, identities, plans, blocks, strict=True

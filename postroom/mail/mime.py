@@ -41,6 +41,19 @@ _LONGEST_STRUCTURED = 20_000
 _LONGEST_NAME = 500
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """By what the encoded content of a part is found again in the source of its mail, without keeping it."""
+
+    head: bytes
+    size: int
+    check: int
+
+    @classmethod
+    def of(cls, content: bytes) -> Passage:
+        return cls(content[:64], len(content), hash(content))
+
+
 @dataclass(slots=True)
 class File:
     """A part that is neither the text nor the HTML of the mail."""
@@ -52,6 +65,7 @@ class File:
     """Without angle brackets; empty where the part has none."""
     inline: bool
     """True where the HTML shows it in place."""
+    passage: Passage
 
 
 @dataclass(slots=True)
@@ -185,7 +199,7 @@ def _read_part(reading: _Reading, headers: tuple[tuple[str, str], ...], content:
         return [_Body(text=_text(data, charset))]
     content_id = clean(fields.first("content-id")).strip().strip("<>").strip()
     inline = disposition != "attachment" and bool(content_id) and not kind.startswith("message/")
-    reading.files.append(File(name or _default_name(kind, data), kind, data, content_id, inline))
+    reading.files.append(File(name or _default_name(kind, data), kind, data, content_id, inline, Passage.of(content)))
     return []
 
 

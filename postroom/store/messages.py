@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from postroom.identity import Identity
+from postroom.ingress.base import Ticket
 from postroom.message import Message
 from postroom.plan import Correlation, Plan
 from postroom.recognise import NO_TIES, Ties
-from postroom.store import conversations, verdicts
+from postroom.store import conversations, tickets, verdicts
 from postroom.store.brake import Brake
 from postroom.store.conversations import thread_digest
 from postroom.store.owing import DELIVERY_COLUMNS, Keys, delivery_row, insert_deliveries, once_key
@@ -44,6 +45,7 @@ class NewMessage:
     addressee: bytes | None
     replan: Callable[[ItemsOf], Plan] | None = None
     """Plans again with the items that there are, where a rule asked for them."""
+    ticket: Ticket | None = None
 
 
 ItemsOf = Callable[[Sequence[Correlation]], tuple[str, ...]]
@@ -69,8 +71,11 @@ class Inserter:
         """Stores messages with their attachments and deliveries, or absorbs those whose document came before.
 
         Mail that is new in every respect, as most is, goes in by one statement a table: each statement costs more than
-        a row. The rest follows one by one.
+        a row. The rest follows one by one. Raises TicketUsed where the ticket of one is another document's.
         """
+        for each in new:
+            if each.ticket is not None:
+                tickets.use(db, each.ticket, each.message.received_at)
         plain = [each for start in range(0, len(new), 500) for each in self._all_new(db, new[start : start + 500])]
         if plain:
             _insert_plain(db, plain)

@@ -52,3 +52,8 @@ def people(db: Database) -> None:
 @migrations()
 def acting(db: Database) -> None:
     schema.run(db.conn, schema.ACTING)
+
+
+@migrations()
+def ways_in(db: Database) -> None:
+    schema.run(db.conn, schema.WAYS_IN)

@@ -189,6 +189,14 @@ CREATE INDEX asked_at ON asked (at);
 """Messages routed again, deliveries made again."""
 
 
+WAYS_IN = """
+-- What providers sign in place of a document, with a hash of the document that used it up: see store/tickets.py.
+CREATE TABLE tickets (token BLOB PRIMARY KEY, document BLOB NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX tickets_expire ON tickets (expires_at);
+"""
+"""Requests that must not be used again."""
+
+
 def run(db: sqlite3.Connection, script: str) -> None:
     """Runs a script inside the transaction of its caller."""
     db.create_function("key_of_address", 1, key_of_address, deterministic=True)
@@ -212,6 +220,7 @@ def in_memory() -> sqlite3.Connection:
         RULE_EDITING,
         PEOPLE,
         ACTING,
+        WAYS_IN,
     ):
         run(db, script)
     return db

@@ -94,7 +94,7 @@ class Passage:
         """
         with self._gate.reading():
             if size is not None and size <= PIECE:
-                self._count(size)
+                self.hold(size)
                 body: bytes | bytearray = stream.read(size) if size else b""
             else:
                 # Grows in place: joined pieces would take the memory twice.
@@ -102,12 +102,13 @@ class Passage:
                 while piece := stream.read(PIECE if size is None else min(PIECE, size - len(body))):
                     if len(body) + len(piece) > limit:
                         raise Refusal(413, f"the body is larger than {limit} bytes")
-                    self._count(len(piece))
+                    self.hold(len(piece))
                     body += piece
         if size is not None and len(body) < size:
             raise Refusal(400, "the body ended before its Content-Length")
         return body
 
-    def _count(self, count: int) -> None:
+    def hold(self, count: int) -> None:
+        """Counts bytes until the passage ends. Raises Refusal(503) where there is no room."""
         self._gate.add(count, self.held)
         self.held += count

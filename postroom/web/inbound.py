@@ -8,6 +8,9 @@ Every answer is a short JSON object. What each status means:
   wrong.
 - **503** with Retry-After: too many bytes are under way, the disk is nearly full, or the store cannot be written. The
   provider keeps the mail and sends it again.
+
+Providers do not all keep to this: an ingress names other statuses in place of 400 and 503 where its provider goes by
+those.
 """
 
 from __future__ import annotations
@@ -49,6 +52,8 @@ class Entry:
     ingress: Ingress
     max_body: int
     networks: tuple[_Network, ...] = ()
+    url: str = ""
+    """The public one."""
 
 
 class Inbound:
@@ -79,7 +84,7 @@ class Inbound:
         status, document = self._answer(environ, path[len(PREFIX) :])
         body = _encode(document)
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        if status == 503:
+        if status in (503, 429):
             headers.append(("Retry-After", "30"))
         elif status == 405:
             headers.append(("Allow", "POST"))
@@ -87,26 +92,30 @@ class Inbound:
         return [body]
 
     def _answer(self, environ: WSGIEnvironment, name: str) -> tuple[int, dict[str, Any]]:
+        entry = self._entries.get(name)
+        unfit, busy = (400, 503) if entry is None else (entry.ingress.unfit, entry.ingress.busy)
         try:
-            entry = self._entries.get(name)
             if entry is None:
                 raise Refusal(404, f"there is no ingress named '{name[:64]}'")
             if environ["REQUEST_METHOD"] != "POST":
+                if environ["REQUEST_METHOD"] in entry.ingress.probes:
+                    return 200, {}
                 raise Refusal(405, "only POST is taken here")
             return 200, self._take(environ, entry)
         except Refusal as refusal:
             self._drain(environ["wsgi.input"], refusal.status)
-            log.info("ingress %r refused a request: %d %s", name[:64], refusal.status, refusal.reason)
+            status = {400: unfit, 503: busy}.get(refusal.status, refusal.status)
+            log.info("ingress %r refused a request: %d %s", name[:64], status, refusal.reason)
             if refusal.status == 401 and name in self._entries:
                 self._refusals.note(name)
-            return refusal.status, {"error": refusal.reason}
+            return status, {"error": refusal.reason}
         except sqlite3.Error as error:
             log.error("a mail could not be stored: %s", error)
-            return 503, {"error": "the mail could not be stored; send it again"}
+            return busy, {"error": "the mail could not be stored; send it again"}
         except Exception:
             # A fault of ours: the provider keeps the mail and sends it again, by when it may be mended.
             log.exception("ingress %r failed", name[:64])
-            return 500, {"error": "the request could not be handled; send it again"}
+            return 500 if busy == 503 else busy, {"error": "the request could not be handled; send it again"}
 
     def _drain(self, stream: InputStream, status: int) -> None:
         """Reads on what the client still sends, within bounds: one that is cut off while sending never sees the reason.
@@ -131,9 +140,14 @@ class Inbound:
             raise Refusal(413, f"the body is larger than {entry.max_body} bytes")
         with self._gate.passing() as passage:
             kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-            query = _query(environ.get("QUERY_STRING", ""))
-            incoming = Request(kind, query, passage.read(environ["wsgi.input"], size, entry.max_body))
-            large = len(incoming.body) > PIECE
+            text = environ.get("QUERY_STRING", "")
+            query = _query(text)
+            body = passage.read(environ["wsgi.input"], size, entry.max_body)
+            large = len(body) > PIECE or entry.ingress.asks
+            url = f"{entry.url}?{text}" if text else entry.url
+            incoming = Request(kind, query, body, environ, url, passage.hold)
+            # The request alone holds it from here on, and forgets it once it is decoded.
+            del body
             accepted = Accepted(())
 
             def accept() -> tuple[Mail, ...]:
