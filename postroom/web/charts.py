@@ -107,7 +107,8 @@ def within(ms: int | None) -> str:
 
 def _bar(at: int, count: int, below: int, most: int, tone: str, title: str, url: str | None = None) -> Bar:
     height = max(count / most * HEIGHT, 1.5)
-    return Bar(at * STEP + (STEP - WIDE) / 2, HEIGHT - below / most * HEIGHT - height, height, tone, title, url)
+    y = max(HEIGHT - below / most * HEIGHT - height, 0.0)
+    return Bar(at * STEP + (STEP - WIDE) / 2, y, height, tone, title, url)
 
 
 def _exact(at: int) -> str:

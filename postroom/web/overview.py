@@ -66,7 +66,6 @@ def blueprint(
     pages.before_request(auth.require_login)
     pages.add_app_template_filter(charts.within, "within")
     pages.add_app_template_filter(charts.moment, "moment")
-    names = [way.name for way in ways]
 
     @pages.get("/")
     def overview() -> ResponseReturnValue:
@@ -77,7 +76,7 @@ def blueprint(
             abort(400, f"There is no such range; known are {', '.join(RANGES)}.")
         until = now_ms()
         since = until - RANGES[chosen] * _HOUR_MS
-        seen = history.read(partial(store.look, since=since, until=until, names=names))
+        seen = history.read(partial(store.look, since=since, until=until, names=[way.name for way in ways]))
         counts = history.counts()
         base = (public_url or request.url_root).rstrip("/")
         return render_template(
@@ -148,7 +147,5 @@ def _of_refusals(refusals: Mapping[str, Refused]) -> Iterator[Concern]:
             if each.count == 1
             else f"{each.count:,} requests"
         )
-        yield Concern(
-            f"the way in {name} refused {count} in the last day, for the secret was wrong; the last {display.ago(each.last)}",
-            tone="retrying",
-        )
+        text = f"the way in {name} refused {count} in the last day, for the secret was wrong"
+        yield Concern(f"{text}; the last {display.ago(each.last)}", tone="retrying")
