@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from flask import Blueprint, Flask
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import integrations
@@ -165,6 +165,8 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         return {name: auth.User(*rest) for name, rest in history.users().items()}
 
     acting = Acting(writer, history, book.active, makers)
+    ways, deeds = destination_ways(config, kinds), destination_deeds(config, kinds, writer, acting)
+    desk = editing.desk(config, kinds, makers, partial(message_url, config), history, writer, watcher)
     app = Flask(__name__, template_folder=str(HERE / "templates"), static_folder=str(HERE / "static"))
     app.extensions["rules"] = watcher
     app.secret_key = keys.session_key(config.data_dir)
@@ -179,8 +181,11 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
         writer=writer,
         explain=book.explain,
         acting=acting,
-        ways=destination_ways(config, kinds),
-        check=partial(check_destination, config, kinds),
+        ways=ways,
+        deeds=deeds,
+        desk=desk,
+        active=book.active_set,
+        settings=config.dashboard,
     )
     proxy = config.dashboard.proxy_login
     auth.install(app, users, history, writer, Proxy(proxy, writer) if proxy else None)
@@ -197,17 +202,16 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
     app.register_blueprint(
         overview.blueprint(
             history=history,
-            ways=destination_ways(config, kinds),
+            ways=ways,
             concerns=partial(own_concerns, standstills, watcher),
             refusals=refusals.lately,
             ingresses=list(ways_in),
             public_url=config.server.url,
         )
     )
-    app.register_blueprint(destination_pages(config, kinds, history, writer, acting, problems))
+    app.register_blueprint(ways_out.blueprint(history=history, ways=ways, deeds=deeds, problems=problems))
     for each in staff.blueprints(config.dashboard, history, writer, problems):
         app.register_blueprint(each)
-    desk = editing.desk(config, kinds, makers, partial(message_url, config), history, writer, watcher)
     app.register_blueprint(editing.blueprint(config, kinds, desk, book, history, problems))
     dashboard.install_error_pages(app)
     return app
@@ -243,15 +247,10 @@ def own_concerns(standstills: Callable[[], Sequence[str]], watcher: Watcher) -> 
     return found
 
 
-def destination_pages(
-    config: Config,
-    kinds: dict[str, type[Integration]],
-    history: History,
-    writer: Writer,
-    acting: Acting,
-    problems: Callable[[], Sequence[str]],
-) -> Blueprint:
-    """The page of destinations, and what people do there."""
+def destination_deeds(
+    config: Config, kinds: dict[str, type[Integration]], writer: Writer, acting: Acting
+) -> ways_out.Deeds:
+    """What people can do to a destination, on its page and by the API."""
     fields = field_sets(config, kinds)
 
     def check(name: str, who: str) -> tuple[bool, Sequence[str]]:
@@ -259,15 +258,13 @@ def destination_pages(
         writer.run(lambda db: destinations.checked(db, name, who, well, now_ms()))
         return well, found
 
-    deeds = ways_out.Deeds(
+    return ways_out.Deeds(
         pause=lambda name, who, why: writer.run(lambda db: destinations.pause(db, name, who, why, now_ms())),
         resume=lambda name, who: writer.run(lambda db: destinations.resume(db, name, who, now_ms())),
         check=check,
         test=lambda name, who: writer.run(lambda db: trial.send(db, name, fields[name].markup, who, now_ms())),
         retry=lambda ids, who: acting.bulk("retry", ids, who).done,
     )
-    ways = destination_ways(config, kinds)
-    return ways_out.blueprint(history=history, ways=ways, deeds=deeds, problems=problems)
 
 
 def troubles(config: Config, standings: Mapping[str, destinations.Standing]) -> list[str]:

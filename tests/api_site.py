@@ -1,57 +1,55 @@
-"""The API as an application of its own, for tests: real routes on a real store, no other part of the program."""
+"""The program's web part for tests of the API: wired as it runs, on a folder of its own, without its processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dashboard_site import TRACE
 from dashboard_store import StoreBuilder
-from flask import Flask
 from werkzeug.test import TestResponse
 
-from postroom.acting import Acting
-from postroom.message import Message
-from postroom.plan import Trace
-from postroom.rules import compile_rules
+import app
+from postroom.ids import now_ms
+from postroom.store import rulesets, tokens
 from postroom.store.history import History
 from postroom.store.writer import Writer
-from postroom.web import api
-from postroom.web.destinations import Way
+from postroom.web.tokens import hash_of
+from tests.instance import Instance
 
-TOKENS = {"Bearer vera": ("vera (token)", "viewer"), "Bearer otto": ("otto (token)", "operator"),
-          "Bearer edda": ("edda (token)", "editor")}  # fmt: skip
 RULES = """\
 rules:
-  - {name: Crashes, when: {subject: {contains: crash}}, then: [jira]}
+  - name: Crashes
+    when: {subject: {contains: crash}}
+    then: [jira]
+    rules:
+      - {name: Printers, when: {subject: {contains: printer}}, then: [hook]}
+tests:
+  - {name: a crash goes to the developers, message: {subject: A crash}, expect: [{rule: Crashes, jira: {}}]}
 """
-WAYS = (
-    Way("jira", "jira", "Issues in Jira", "finds what it made", False),
-    Way("hook", "webhook", "POST", "a key", True),
-)
+ROLES = {"vera": "viewer", "otto": "operator", "edda": "editor"}
+KEYS = {name: f"prt_{name:_<43}" for name in ROLES}
 
 
 class ApiSite:
-    """One application on one store."""
+    """One program on one store. Rule set 1 is empty: that of all messages that `store` makes; 2 is active."""
 
-    def __init__(self, path: Path) -> None:
-        self.store = StoreBuilder(path)
-        self.writer = Writer(path)
-        self.history = History(path)
-        self.rules = compile_rules({"rules.yaml": RULES}, None, kinds={"jira": "jira", "hook": "webhook"})
-        self.explain: Callable[[int, Message], Trace | None] = lambda rule_set, message: TRACE
-        self.app = Flask("postroom")
-        api.install(
-            self.app,
-            authenticate=lambda header: TOKENS.get(header or ""),
-            history=self.history,
-            writer=self.writer,
-            explain=lambda rule_set, message, *known: self.explain(rule_set, message),
-            acting=Acting(self.writer, self.history, lambda: (self.rules.evaluate, 1), ("jira",)),
-            ways=WAYS,
-            check=lambda name: (name == "jira", ["it is asked"]),
-        )
+    def __init__(self, folder: Path, rules: str = RULES, **sections: Any) -> None:
+        hook = {"kind": "webhook", "url": "http://127.0.0.1:9/", "allow_private": True, "paused": True}
+        # By its name a tracker: a file that makes items.
+        jira = {"kind": "file", "path": "jira.jsonl", "items": True}
+        self.house = Instance(folder, rules=rules, destinations={"jira": jira, "hook": hook}, **sections)
+        self.config, kinds = app.load_config(self.house.config_file)
+        self.config.data_dir.mkdir(parents=True)
+        self.store = StoreBuilder(self.house.database)
+        self.history, writer = History(self.house.database), Writer(self.house.database)
+        rule_set = app.load_rules(self.config, kinds)
+        writer.run(lambda db: rulesets.publish(db, rule_set.hash, rule_set.files, now_ms()))
+        for name, key in KEYS.items():
+            writer.run(
+                lambda db, name=name, key=key: tokens.add(db, hash_of(key), name, ROLES[name], None, "t", now_ms())
+            )
+        self.store.db.execute("DELETE FROM events")
+        self.app = app.create_app(self.config, kinds)
 
     def get(self, path: str, who: str = "vera", **query: Any) -> TestResponse:
         """GET as somebody."""
@@ -62,6 +60,6 @@ class ApiSite:
         return self.ask("POST", path, who, **({} if body is None else {"json": body}))
 
     def ask(self, method: str, path: str, who: str = "vera", **more: Any) -> TestResponse:
-        """Any request."""
-        headers = {**({"Authorization": f"Bearer {who}"} if who else {}), **more.pop("headers", {})}
+        """Any request; with the key of a name, or with `who` as it is."""
+        headers = {**({"Authorization": f"Bearer {KEYS.get(who, who)}"} if who else {}), **more.pop("headers", {})}
         return self.app.test_client().open(f"/api/v1{path}", method=method, headers=headers, **more)

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from flask import Flask
 
 from postroom.acting import Acting
+from postroom.dashboard_config import Dashboard
+from postroom.ruledesk import RuleDesk
 from postroom.store.history import History
 from postroom.store.writer import Writer
-from postroom.web.api import actions, destinations, figures, messages, serving
+from postroom.web.api import actions, destinations, figures, messages, people, rule_drafts, rules, serving
 from postroom.web.api.contract import Route
-from postroom.web.destinations import Way
+from postroom.web.destinations import Deeds, Way
 
 
 def install(
@@ -31,20 +33,26 @@ def install(
     history: History,
     writer: Writer,
     explain: messages.Explain,
+    acting: Acting,
     ways: Sequence[Way],
-    check: destinations.Check | None = None,
-    acting: Acting | None = None,
+    deeds: Deeds,
+    desk: RuleDesk,
+    active: rules.Active,
+    settings: Dashboard,
 ) -> None:
     """Adds the API to an application; before `auth.install`, so that nothing of the pages' rules is asked here.
 
     `authenticate` takes the header Authorization. `explain` takes a rule set's number and a message. `acting` does what
-    people do to mail. `ways` are the destinations of config.yaml; `check` asks one, by its name, whether address and
-    credentials hold.
+    people do to mail. `ways` are the destinations of config.yaml, `deeds` what can be done to them. `desk` keeps drafts
+    of rules, `active` gives the active set. `settings` is the section `dashboard` of config.yaml.
     """
     routes: list[Route] = [
         *messages.routes(history, explain),
-        *(actions.routes(acting) if acting else ()),
-        *destinations.routes(history, writer, ways, check),
+        *actions.routes(acting),
+        *destinations.routes(history, ways, deeds),
         *figures.routes(history),
+        *rules.routes(desk, history, active),
+        *rule_drafts.routes(desk),
+        *people.routes(history, writer, settings),
     ]
     serving.install(app, routes, authenticate)
