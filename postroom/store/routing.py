@@ -143,7 +143,8 @@ def judge(
     becomes, why = verdicts.state_of(plan, {})
     actions: tuple[Action, ...] = ()
     if becomes is MessageState.ROUTED:
-        steps, why = _steps(plan, look(conversation), makers)
+        there = look(conversation) if any(step.update for step in plan.steps) else ()
+        steps, why = _steps(plan, there, makers)
         actions = _actions(db, seq, steps, had, Keys(*keys), again)
     judged = msgspec.structs.replace(
         now,
@@ -236,16 +237,18 @@ def _items_besides(
 ) -> tuple[str, ...]:
     """The destinations where a conversation has an item that a message (its seq) did not make, or is to have one that
     an earlier message makes."""
-    if conversation is None:
+    if conversation is None or not makers:
         return ()
+    # By destination: so the index of open deliveries leads straight to those of the conversation.
+    names = ", ".join(f"?{number}" for number in range(3, 3 + len(makers)))
     rows = db.execute(
-        "SELECT i.destination FROM items i WHERE i.conversation = ?1 AND NOT EXISTS"
+        f"SELECT i.destination FROM items i WHERE i.conversation = ?1 AND i.destination IN ({names}) AND NOT EXISTS"
         " (SELECT 1 FROM deliveries d WHERE d.seq = i.delivery AND d.message = ?2) UNION"
-        " SELECT destination FROM deliveries WHERE conversation = ?1 AND message < ?2"
+        f" SELECT destination FROM deliveries WHERE destination IN ({names}) AND conversation = ?1 AND message < ?2"
         " AND state IN ('pending', 'sending', 'retrying') ORDER BY 1",
-        (conversation, seq),
+        (conversation, seq, *makers),
     )
-    return tuple(row[0] for row in rows if row[0] in makers)
+    return tuple(row[0] for row in rows)
 
 
 def _steps(plan: Plan, there: Sequence[str], makers: Collection[str]) -> tuple[list[Step], str | None]:
