@@ -111,6 +111,7 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
             ingress=INGRESS_KINDS[way.kind](name, way.options),
             max_body=way.common.max_body,
             networks=tuple(ipaddress.ip_network(each, strict=False) for each in way.common.allow_ips),
+            url=f"{config.server.url}/inbound/{name}",
         )
         for name, way in config.ingress.items()
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,8 @@ class WayInKind(Protocol):
 
     kind: str
     Options: type[Any]
+
+    def faults(self, options: Any) -> Sequence[str]: ...
 
 
 class WayOutKind(Protocol):
@@ -227,6 +229,8 @@ def load(
         )
         if common is not None:
             _check_networks(common.allow_ips, name, reader)
+            for fault in ingress_kinds[kind].faults(options):
+                reader.report(name.place, f"ingress '{name.value}': {fault}")
             config.ingress[name.value] = IngressConfig(name.value, kind, options, common)
     for name, kind, entry in _named(root, "destinations", destination_kinds, reader):
         what = f"destination '{name.value}'"

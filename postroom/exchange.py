@@ -91,7 +91,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     truncated: bool = False
-    """True where the answer was longer than ANSWER_LIMIT."""
+    """True where the answer was longer than was to be read."""
     host: str = ""
     mask: Callable[[str], str] = field(default=str, repr=False)
 
@@ -212,10 +212,11 @@ class Http:
         params: Mapping[str, str | int] | None = None,
         auth: tuple[str, str] | None = None,
         expect: Collection[int] | None = None,
+        limit: int = ANSWER_LIMIT,
     ) -> Answer:
         """One exchange. The answer comes back where its status is in `expect`, by default any 2xx; all else is raised.
 
-        `data` may be an iterable of chunks, with its `size` in bytes where that is known. `auth` is user and password.
+        Of the answer, `limit` bytes are read. `data` may be an iterable of chunks, with its `size` in bytes where that is known. `auth` is user and password.
         Raises DeliveryError, sorted.
         """
         host = _host(url)
@@ -225,8 +226,8 @@ class Http:
         try:
             response = self._adapter.send(request, stream=True, timeout=self._patience)
             raw = response.raw
-            body = raw.read(ANSWER_LIMIT + 1, decode_content=True)
-            truncated = len(body) > ANSWER_LIMIT
+            body = raw.read(limit + 1, decode_content=True)
+            truncated = len(body) > limit
             if truncated:
                 raw.close()
             raw.release_conn()
@@ -247,7 +248,7 @@ class Http:
             watcher.remove(exchange)
         if exchange.expired:  # an answer without a length seems whole when its socket is shut
             raise self._lost(host, exchange, None)
-        answer = Answer(response.status_code, response.headers, body[:ANSWER_LIMIT], truncated, host, self.mask)
+        answer = Answer(response.status_code, response.headers, body[:limit], truncated, host, self.mask)
         if (200 <= answer.status < 300) if expect is None else (answer.status in expect):
             return answer
         raise sorted_error(answer)

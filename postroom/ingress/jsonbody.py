@@ -5,18 +5,21 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
 
-from postroom.ingress.base import Refusal
+from postroom.ingress.base import Refusal, Request
 from postroom.mail.texts import clean
 
 _decode = msgspec.json.Decoder().decode
 
 
 Scrub = Callable[[str], str]
+
+JSON_TYPES = frozenset(("application/json", "text/json", ""))
+"""Content types of documents in JSON."""
 
 
 def decode_json(body: bytes | bytearray) -> tuple[Any, Scrub]:
@@ -54,6 +57,24 @@ def encode_json(document: Any) -> bytes:
         return msgspec.json.encode(document)
     except (msgspec.EncodeError, UnicodeEncodeError, OverflowError, ValueError):
         return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def read_document(request: Request, types: Collection[str] = JSON_TYPES) -> Members:
+    """The JSON object in the body, which the request forgets.
+
+    Raises Refusal: 415 where the content type is none of `types`, 400 where it is no JSON object.
+    """
+    require_type(request, types)
+    source, scrub = decode_json(request.take_body())
+    if not isinstance(source, dict):
+        raise Refusal(400, "the document must be a JSON object")
+    return Members(source, "", scrub)
+
+
+def require_type(request: Request, types: Collection[str] = JSON_TYPES) -> None:
+    """Raises Refusal(415) where the content type is another."""
+    if request.content_type not in types:
+        raise Refusal(415, f"the content type must be application/json, not {request.content_type[:100]}")
 
 
 class Members:

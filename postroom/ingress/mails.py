@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 from postroom.ids import new_id
 from postroom.ingress.base import Mail, Refusal, Ticket
 from postroom.mail.addresses import parse_addresses
+from postroom.mail.charsets import decode_text
 from postroom.mail.encoded_words import decode_words
 from postroom.mail.mime import read_mime
 from postroom.mail.texts import clean
@@ -119,6 +121,11 @@ def _for_each(mail: Mail, recipients: Sequence[str]) -> tuple[Mail, ...]:
     return (mail, *(replace(mail, message=message) for message in others))
 
 
+def readable(outline: bytes) -> str:
+    """An outline as the text that stands in a document in place of the source."""
+    return clean(decode_text(outline))
+
+
 def attached(files: Iterable[Found]) -> tuple[tuple[Attachment, ...], tuple[bytes, ...]]:
     """The files as attachments, and their contents."""
     found = list(files)
@@ -160,13 +167,22 @@ def unique(recipients: Iterable[str]) -> list[str]:
     return found
 
 
+def number(value: Any) -> float | None:
+    """A score, also one that is written as text; None where it is none."""
+    try:
+        found = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def texts(value: Any) -> list[str]:
+    """The texts of a list, or the one text; whatever else there is, is left out."""
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
+
+
 def header_pairs(headers: Any) -> list[tuple[str, str]]:
     """Name and value of each header, of a mapping to texts or lists of texts; what is neither is left out."""
     if not isinstance(headers, dict):
         return []
-    return [
-        (clean(name), clean(value))
-        for name, values in headers.items()
-        for value in (values if isinstance(values, list) else [values])
-        if isinstance(value, str)
-    ]
+    return [(clean(name), clean(value)) for name, values in headers.items() for value in texts(values)]

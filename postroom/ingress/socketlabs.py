@@ -22,12 +22,11 @@ from urllib.parse import parse_qsl
 
 from postroom.fields import Secret, setting
 from postroom.ingress.base import Accepted, Ingress, Mail, Refusal, Request
-from postroom.ingress.jsonbody import Members, decode_json, encode_json
+from postroom.ingress.jsonbody import Members, encode_json, read_document
 from postroom.message import Address, Attachment
 from postroom.normalise import normalise
 
 _MASK = "***"
-_JSON_TYPES = frozenset(("application/json", "text/json", ""))
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -47,6 +46,7 @@ class Options:
 
 class SocketLabs(Ingress):
     kind = "socketlabs"
+    summary = "SocketLabs Inbound Parse, by the Secret Key in each document."
     Options = Options
 
     def accept(self, request: Request) -> Accepted:
@@ -59,12 +59,7 @@ class SocketLabs(Ingress):
                 self._server(form)
                 raise Refusal(400, "a form is taken only as a validation request (Type=Validation)")
             return self._validate(form)
-        if request.content_type not in _JSON_TYPES:
-            raise Refusal(415, f"the content type must be application/json, not {request.content_type[:100]}")
-        source, scrub = decode_json(request.take_body())
-        if not isinstance(source, dict):
-            raise Refusal(400, "the document must be a JSON object")
-        document = Members(source, "", scrub)
+        document = read_document(request)
         if str(document.get("Type") or "").lower() == "validation" and document.get("Message") is None:
             return self._validate(document)
         server = self._server(document)
