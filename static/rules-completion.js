@@ -114,7 +114,7 @@ const RuleCompletion = (() => {
       if (at.value || at.both) {
         for (const word of each.enum || []) add(String(word), each.description, false);
         if (each.const !== undefined) add(String(each.const), each.description, false);
-        if (each.type === "boolean") { add("true", each.description, false); add("false", each.description, false); }
+        if ([each.type].flat().includes("boolean")) { add("true", each.description, false); add("false", each.description, false); }
       }
       if (!at.value || at.both) {
         for (const [word, inner] of Object.entries(each.properties || {})) {

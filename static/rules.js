@@ -124,14 +124,24 @@
       if (!schema) { done(null, []); return; }
       const found = RuleCompletion.offers(schema, session.getValue(), position.row, position.column - prefix.length);
       const after = session.getLine(position.row).slice(position.column);
-      done(null, found.map((each) => ({
+      done(null, found.map((each, at) => ({
         caption: each.word,
         value: each.key && !/^\s*:/.test(after) ? `${each.word}: ` : each.word,
         meta: each.key ? "key" : "value",
-        score: each.key ? 900 : 1000,
+        // In the order of the schema, which is that of importance; values before keys.
+        score: (each.key ? 1000 : 2000) - at,
         docText: each.told,
       })));
     },
   };
   editor.completers = [completer];
+  // The list belongs to the page's main part, and is left and entered by the editor's own keys: no stop for Tab.
+  const popups = ace.require("ace/autocomplete").Autocomplete.for(editor);
+  popups.parentNode = document.querySelector("main");
+  const make = popups.$init;
+  popups.$init = function init(...given) {
+    const popup = make.apply(this, given);
+    popup.textInput.getElement().tabIndex = -1;
+    return popup;
+  };
 })();
