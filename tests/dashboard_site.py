@@ -18,6 +18,7 @@ from postroom.acts import Outcome
 from postroom.dashboard_config import Dashboard
 from postroom.message import Message
 from postroom.plan import ConditionTrace, Plan, RuleTrace, Trace
+from postroom.rules import compile_rules
 from postroom.store.history import History
 from postroom.store.writer import Writer
 from postroom.web import auth, dashboard, destinations, overview, staff
@@ -100,6 +101,9 @@ class Site:
                 history=History(self.store.path),
                 explain=lambda rule_set, message, *known: self.explain(rule_set, message),
                 acting=cast("Acting", _Acting(self)),
+                rule_set_of=lambda number: compile_rules({}, None),
+                active_number=lambda: 1,
+                destinations=("jira", "ops-hook"),
                 problems=lambda: self.problems,
                 ingresses=("socketlabs",),
                 public_url="https://mail.example.com/",

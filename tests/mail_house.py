@@ -70,14 +70,14 @@ class MailHouse:
         self.rule_set = self._publish(program.load_rules(config, kinds))
         self.app = program.create_app(config, kinds)
         self.history = History(self.path)
-        self._config, self._kinds = config, kinds
+        self.config, self.kinds = config, kinds
 
     def change_rules(self, rules: str) -> None:
         """Other rules are active from now on."""
         (self.folder / "rules" / "10.yaml").write_text(rules, encoding="utf-8")
-        self.rule_set = self._publish(program.load_rules(self._config, self._kinds))
+        self.rule_set = self._publish(program.load_rules(self.config, self.kinds))
         # A web process that runs asks once a second; a new one asks at once.
-        self.app = program.create_app(self._config, self._kinds)
+        self.app = program.create_app(self.config, self.kinds)
 
     def _publish(self, rule_set: RuleSet) -> RuleSet:
         publish(self.db, rule_set.hash, dict(rule_set.files), now_ms(), "a test")

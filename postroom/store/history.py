@@ -31,7 +31,7 @@ from postroom.store.states import DeliveryState, MessageState
 
 T = TypeVar("T")
 
-COUNT_CAP = 10_000
+COUNT_CAP = 1_000
 """A count of more than that is told as one more."""
 
 UNDER_WAY = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING)
@@ -157,7 +157,12 @@ class History:
                    ORDER BY a.position""",
                 (seq,),
             )
-            events = db.execute("SELECT at, who, what, detail FROM events WHERE message = ? ORDER BY seq", (seq,))
+            events = db.execute(
+                f"""SELECT e.at, e.who, e.what, e.detail, d.id
+                    FROM (SELECT * FROM events WHERE message = ? ORDER BY seq DESC LIMIT {_MOST}) e
+                    LEFT JOIN deliveries d ON d.seq = e.delivery ORDER BY e.seq""",
+                (seq,),
+            )
             items = db.execute(
                 "SELECT destination, reference, url, at FROM items WHERE conversation = ? ORDER BY at", (conversation,)
             )

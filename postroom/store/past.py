@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from postroom.message import Message
+from postroom.store.content import unpack
 from postroom.store.searching import first_seq_at
 
 _PAGE = 200
@@ -103,6 +105,21 @@ def left_out(db: sqlite3.Connection, seq: int) -> frozenset[str]:
 
 def _names(lines: str | None) -> frozenset[str]:
     return frozenset((lines or "").splitlines())
+
+
+def earlier_of(db: sqlite3.Connection, *, conversation: int, seq: int, most: int) -> list[Message]:
+    """The mails of a conversation before the message of that seq, oldest first: the first one, and the last ones.
+
+    Those whose text was pruned are left out.
+    """
+    rows = db.execute(
+        "SELECT c.data FROM (SELECT seq FROM messages WHERE conversation = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3)"
+        " m JOIN contents c ON c.message = m.seq UNION"
+        " SELECT c.data FROM (SELECT seq FROM messages WHERE conversation = ?1 AND seq < ?2 ORDER BY seq LIMIT 1)"
+        " m JOIN contents c ON c.message = m.seq",
+        (conversation, seq, most - 1),
+    )
+    return sorted((unpack(row[0])[0] for row in rows), key=lambda each: (each.received_at, each.id))
 
 
 class PastItems:

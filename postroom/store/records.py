@@ -124,6 +124,8 @@ class Event(msgspec.Struct, frozen=True):
     who: str
     what: str
     detail: str | None
+    delivery: str | None = None
+    """The id of the delivery that it is about; None where it is about the message."""
 
 
 class MessageDetail(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 | URL | what |
 | --- | --- |
-| `GET /messages/ID` | one message: deliveries with attempts, why, the mail itself, what happened |
+| `GET /messages/ID` | one message: deliveries, why, the mail (`view=raw`: its document), conversation, what happened |
 | `GET /messages/ID/payload`, `/messages/ID/attachments/N` | downloads, never shown in place |
 | `GET /messages/ID/html` | its HTML made harmless, for the frame on that page |
 
@@ -11,9 +11,11 @@ All of them need a login. A page shows what is in the store and computes the tra
 
 from __future__ import annotations
 
+import json
 import logging
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from urllib.parse import quote
 from uuid import UUID
@@ -29,12 +31,15 @@ from postroom.mail.safe_html import safe_html
 from postroom.message import Message
 from postroom.plan import Trace
 from postroom.store.history import History
-from postroom.store.records import MessageRow
+from postroom.store.records import MessageDetail, MessageRow
 from postroom.store.states import MessageState
-from postroom.web import actions, auth, display, messages
+from postroom.timeline import timeline
+from postroom.web import actions, auth, display, from_mail, messages
 
 Explain = Callable[[int, Message, tuple[str, ...] | None, tuple[str, ...]], Trace | None]
 
+_MOST_RAW = 300_000
+"""Bytes of a raw document that a page shows."""
 _TITLES = {
     400: "That request could not be understood",
     403: "You may not do that",
@@ -51,12 +56,15 @@ def blueprint(
     history: History,
     explain: Explain,
     acting: Acting,
+    rule_set_of: from_mail.RuleSetOf,
+    active_number: Callable[[], int],
+    destinations: Sequence[str],
     problems: Callable[[], Sequence[str]],
     ingresses: Sequence[str] = (),
     public_url: str = "",
 ) -> Blueprint:
     """The pages. `explain` takes a rule set's seq, a message, the items that it saw and the rules left out; `problems`
-    are sentences that every page shows at its top.
+    are sentences that every page shows at its top. `rule_set_of`, `active_number`, `destinations`: see from_mail.
 
     `ingresses` and `public_url` make the endpoint URLs that the empty list shows a newcomer.
     """
@@ -67,6 +75,9 @@ def blueprint(
 
     messages.routes(pages, history=history, ingresses=ingresses, public_url=public_url)
     actions.routes(pages, history=history, acting=acting)
+    from_mail.routes(
+        pages, history=history, rule_set_of=rule_set_of, active_number=active_number, destinations=destinations
+    )
 
     @pages.get("/messages/<uuid:id>")
     def message(id: UUID) -> ResponseReturnValue:
@@ -80,6 +91,9 @@ def blueprint(
             mail=detail.message,
             trace=_trace(explain, detail.row, detail.message),
             split=None if detail.message is None else split_of(detail.message),
+            raw=_raw(history, detail) if request.args.get("view") == "raw" else None,
+            story=timeline(detail),
+            thread=sorted((detail.row, *detail.conversation), key=lambda each: each.seq),
             discardable=(MessageState.HELD, MessageState.UNMATCHED),
         )
 
@@ -143,6 +157,29 @@ def _trace(explain: Explain, row: MessageRow, message: Message | None) -> Trace 
         # The page is where one looks when something is wrong: it says what it can.
         log.exception("the trace could not be computed", extra={"message_id": message.id})
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """The provider's document, to be looked at."""
+
+    text: str
+    indented: bool
+    cut: bool
+
+
+def _raw(history: History, detail: MessageDetail) -> _Raw | None:
+    body = history.payload(detail.row.id) if detail.payload_size is not None else None
+    if body is None:
+        return None
+    text, indented = body[:_MOST_RAW].decode("utf-8", "replace"), False
+    if len(body) <= _MOST_RAW and text.lstrip()[:1] in ("{", "["):
+        try:
+            text, indented = json.dumps(json.loads(text), indent=2, ensure_ascii=False), True
+        except (ValueError, RecursionError):
+            # No JSON after all: it is shown as it is.
+            pass
+    return _Raw(text[:_MOST_RAW], indented, len(body) > _MOST_RAW or len(text) > _MOST_RAW)
 
 
 def _framed(document: str) -> Response:
