@@ -103,14 +103,15 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     """Deliveries not yet final; COUNTED_TO and one more stands for any number beyond."""
     oldest: int | None
-    """When the oldest of them was made."""
+    """When the oldest of them was made; of more than COUNTED_TO it may be one of the oldest."""
     dead: int
     errors: tuple[tuple[str, str, int], ...]
     """Of the latest that wait for another attempt or are dead: the message's id, the reason, when it was tried."""
 
 
-COUNTED_TO = 10_000
+COUNTED_TO = 1_000
 _ERRORS = 5
+_LOOKED_AT = 300
 
 
 def look(db: sqlite3.Connection, names: Collection[str]) -> dict[str, tuple[Standing, Queue]]:
@@ -171,12 +172,20 @@ def queue(db: sqlite3.Connection, name: str) -> Queue:
         # By number, which the index has: they grow with time.
         first = f"SELECT MIN(seq) FROM deliveries WHERE {open_}"
         oldest = db.execute(f"SELECT created_at FROM deliveries WHERE seq = ({first})", (name,)).fetchone()[0]
-    failing = " UNION ALL ".join(
-        f"SELECT * FROM (SELECT seq, message, reason FROM deliveries WHERE destination = ? AND state = '{state}'"
-        f"{extra} ORDER BY seq DESC LIMIT {_ERRORS})"
-        # As above: only so does SQLite see that the partial index serves.
-        for state, extra in (("dead", ""), ("retrying", " AND state IN ('pending', 'retrying')"))
+    elif total:
+        # Of so many the oldest is among those due first, or else among those put off farthest.
+        some = f"SELECT created_at FROM deliveries WHERE destination = ? AND state IN {_DUE} ORDER BY next_at"
+        ends = " UNION ALL ".join(f"SELECT * FROM ({some} {way} LIMIT {_LOOKED_AT})" for way in ("ASC", "DESC"))
+        oldest = db.execute(f"SELECT MIN(created_at) FROM ({ends})", (name, name)).fetchone()[0]
+    dead = "SELECT seq, message, reason FROM deliveries WHERE destination = ? AND state = 'dead' ORDER BY seq DESC"
+    # What waits for another attempt is due later than what was not tried yet: some of those due last are looked at,
+    # for the index does not know which is which.
+    due = (
+        f"SELECT seq, message, reason, state FROM deliveries WHERE destination = ? AND state IN {_DUE}"
+        f" ORDER BY next_at DESC LIMIT {_LOOKED_AT}"
     )
+    retrying = f"SELECT seq, message, reason FROM ({due}) WHERE state = 'retrying' ORDER BY seq DESC"
+    failing = " UNION ALL ".join(f"SELECT * FROM ({part} LIMIT {_ERRORS})" for part in (dead, retrying))
     rows = db.execute(
         "SELECT m.id, f.reason, (SELECT MAX(started_at) FROM attempts a WHERE a.delivery = f.seq)"
         f" FROM ({failing}) f JOIN messages m ON m.seq = f.message WHERE f.reason IS NOT NULL"

@@ -12,6 +12,7 @@ from postroom.store.query import Query, Term, match_expression, pieces
 from postroom.store.search_index import ATTACHMENT, facets_of, indexed_upto, texts_of
 
 _FACETS = {"rule", "dest", "kind", "has"}
+_MANY = 2_000
 _LONGEST_TAIL = 300
 _MOST_LOOKED_UP = 500
 _UNDER_WAY = "state IN ('pending', 'sending', 'retrying')"
@@ -78,7 +79,7 @@ def _indexed(
     db: sqlite3.Connection, query: Query, floor: int, ceiling: int, limit: int, *, newest: bool, ends: float
 ) -> tuple[list[int], bool]:
     """What the index finds until a moment of the monotonic clock, and whether there was no more time."""
-    sql, values = _statement(query, floor, ceiling, limit, newest)
+    sql, values = _statement(query, floor, ceiling, limit, newest, _many(db, query))
     db.set_progress_handler(lambda: int(time.monotonic() > ends), _STEP)
     found: list[int] = []
     try:
@@ -93,8 +94,22 @@ def _indexed(
     return found, False
 
 
-def _statement(query: Query, floor: int, ceiling: int, limit: int, newest: bool) -> tuple[str, list[Any]]:
-    """SQL over the indexed messages. What is rarest leads, so that it is walked in order and the rest looked up."""
+def _many(db: sqlite3.Connection, query: Query) -> frozenset[str]:
+    """The states asked for that very many deliveries are in."""
+    asked = {term.value for term in query.terms if term.key == "state"} & _BY_DELIVERIES.keys()
+    some = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE {} LIMIT {})"
+    return frozenset(
+        state for state in asked if db.execute(some.format(_BY_DELIVERIES[state], _MANY)).fetchone()[0] == _MANY
+    )
+
+
+def _statement(
+    query: Query, floor: int, ceiling: int, limit: int, newest: bool, many: frozenset[str]
+) -> tuple[str, list[Any]]:
+    """SQL over the indexed messages. What is rarest leads, so that it is walked in order and the rest looked up.
+
+    `many`: states that are so frequent that messages are asked one by one.
+    """
     words = [term for term in query.terms if term.key in ("", "to", "from", "subject")]
     facets = [term for term in query.terms if term.key in _FACETS]
     positive = [term for term in facets if not term.negated]
@@ -129,7 +144,7 @@ def _statement(query: Query, floor: int, ceiling: int, limit: int, newest: bool)
         values.append(_facet(term))
     for term in query.terms:
         if term.key in ("state", "in"):
-            condition, given = _by_state(term) if term.key == "state" else _by_conversation(term)
+            condition, given = _by_state(term, many) if term.key == "state" else _by_conversation(term)
             conditions.append(f"NOT ({condition})" if term.negated else condition)
             values += given
     conditions.append(f"{seq} >= ? AND {seq} < ?")
@@ -143,8 +158,10 @@ def _facet(term: Term) -> str:
     return ATTACHMENT if term.key == "has" else f"{term.key}:{term.value}"
 
 
-def _by_state(term: Term) -> tuple[str, list[Any]]:
+def _by_state(term: Term, many: frozenset[str]) -> tuple[str, list[Any]]:
     if (condition := _BY_DELIVERIES.get(term.value)) is not None:
+        if term.value in many:
+            return f"EXISTS (SELECT 1 FROM deliveries w WHERE w.message = m.seq AND +w.{condition})", []
         return f"m.seq IN (SELECT message FROM deliveries WHERE {condition})", []
     # So written SQLite sees that the partial index of what waits serves.
     return f"m.state = '{term.value}'" + ("" if term.value == "routed" else " AND m.state <> 'routed'"), []
