@@ -10,12 +10,23 @@ import os
 import click
 
 # Each of these adds its commands.
-from postroom.cli import acting, checking, messages, rules, running
+from postroom.cli import acting, checking, messages, people, rules, running
 from postroom.cli.house import House, commands
 from postroom.cli.running import end_with_parent
 from postroom.problems import InvalidFiles
 
-__all__ = ["House", "acting", "checking", "commands", "end_with_parent", "main", "messages", "rules", "running"]
+__all__ = [
+    "House",
+    "acting",
+    "checking",
+    "commands",
+    "end_with_parent",
+    "main",
+    "messages",
+    "people",
+    "rules",
+    "running",
+]
 
 
 def main(house: House) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Mapping
 
 import msgspec
 
@@ -28,6 +29,7 @@ class Person(msgspec.Struct, frozen=True):
     name: str
     role: str
     created_at: int
+    """0 for those whom config.yaml names."""
     seen_at: int | None
     sessions: int
 
@@ -47,6 +49,17 @@ def people(db: sqlite3.Connection, now: int) -> list[Person]:
         (now - sessions.LIFETIME_MS,),
     )
     return [Person(*row) for row in rows]
+
+
+def everybody(db: sqlite3.Connection, named: Mapping[str, str] | None, now: int) -> list[Person]:
+    """The same; `named`: those whom config.yaml names with their roles, in place of the store's."""
+    if named is None:
+        return people(db, now)
+    found = []
+    for name in sorted(named, key=str.lower):
+        living = sessions.of(db, name, now)
+        found.append(Person(name, named[name], 0, max((each.seen_at for each in living), default=None), len(living)))
+    return found
 
 
 def add(db: sqlite3.Connection, name: str, password_hash: str, role: str, now: int) -> None:

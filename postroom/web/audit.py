@@ -16,6 +16,7 @@ from functools import partial
 from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 
+from postroom.export import harmless
 from postroom.store import audit
 from postroom.store.history import History
 from postroom.web import auth, display
@@ -84,10 +85,5 @@ def _read(history: History, chosen: dict[str, str], before: int | None, limit: i
 
 def _line(*values: object) -> str:
     out = io.StringIO()
-    csv.writer(out).writerow([_cell(str(value)) for value in values])
+    csv.writer(out).writerow([harmless(str(value)) for value in values])
     return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Spreadsheets take what begins so for a formula (CWE-1236): with an apostrophe before it, for a text."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

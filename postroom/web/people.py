@@ -22,7 +22,7 @@ from flask.typing import ResponseReturnValue
 
 from postroom.dashboard_config import Dashboard
 from postroom.ids import now_ms
-from postroom.store import people, sessions
+from postroom.store import people, tokens
 from postroom.store.history import History
 from postroom.store.people import Person, Refused
 from postroom.store.writer import Writer
@@ -46,13 +46,8 @@ def blueprint(history: History, writer: Writer, settings: Dashboard) -> Blueprin
     named = settings.users
 
     def everybody() -> list[Person]:
-        if named is None:
-            return history.read(partial(people.people, now=now_ms()))
-        found = []
-        for name, user in sorted(named.items()):
-            living = history.read(partial(sessions.of, name=name, now=now_ms()))
-            found.append(Person(name, user.role, 0, max((each.seen_at for each in living), default=None), len(living)))
-        return found
+        roles = None if named is None else {name: user.role for name, user in named.items()}
+        return history.read(partial(people.everybody, named=roles, now=now_ms()))
 
     def page(status: int = 200, **more: Any) -> ResponseReturnValue:
         shown = {"problem": "", "fresh": None, "form": {}, **more}
@@ -130,7 +125,9 @@ def blueprint(history: History, writer: Writer, settings: Dashboard) -> Blueprin
             return page(422, problem=f"{name[:64]} was not removed: the box was not ticked.")
         who = auth.current_user() or ""
         problem = changed(lambda db: people.remove(db, name, who, now_ms()))
-        return answered("", problem, f"{name} is removed, and logged out everywhere.")
+        left = [each.name for each in history.read(tokens.tokens) if each.created_by == name]
+        kept = f" Tokens that {name} made still work: {', '.join(left)}." if left else ""
+        return answered("", problem, f"{name} is removed, and logged out everywhere.{kept}")
 
     @pages.post("/people/<name>/logout")
     def log_out(name: str) -> ResponseReturnValue:
