@@ -6,6 +6,7 @@ The parts of a form are what stands in memory, never a second copy of the whole:
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ _PIECE = 64 * 1024
 _LONGEST_HEAD = 256 * 1024
 """Bytes before the parts, or of one part's headers."""
 _MOST_PARTS = 2_000
+_BACKSLASH = re.compile(rb"\\(?![\"\\])")
 
 
 @dataclass(slots=True)
@@ -87,8 +89,9 @@ class Form:
 
 class _Decoder(MultipartDecoder):
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
-        # A file's name in another charset than UTF-8 must not cost the mail.
-        return super()._parse_headers(bytes(data).decode("utf-8", "replace").encode())
+        # A file's name in another charset than UTF-8 must not cost the mail, and a backslash in it escapes nothing.
+        plain = bytes(data).decode("utf-8", "replace").encode()
+        return super()._parse_headers(_BACKSLASH.sub(rb"\\\\", plain))
 
 
 def read_form(request: Request) -> Form:
@@ -110,10 +113,14 @@ def read_form(request: Request) -> Form:
 
 def _urlencoded(body: bytes | bytearray) -> Form:
     try:
-        pairs = parse_qsl(bytes(body), keep_blank_values=True, max_num_fields=_MOST_PARTS)
+        # By Latin-1 every byte comes back as it was: the charset of a field is told by others.
+        text = body.decode("latin-1")
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARTS, encoding="latin-1")
     except ValueError:
         raise Refusal(400, "the form has too many fields") from None
-    return Form([Part(name.decode("utf-8", "replace"), value) for name, value in pairs])
+    return Form(
+        [Part(clean(decode_text(name.encode("latin-1"), "utf-8")), value.encode("latin-1")) for name, value in pairs]
+    )
 
 
 def _multipart(body: bytes | bytearray, boundary: str) -> Form:
@@ -139,7 +146,9 @@ def _take_events(decoder: MultipartDecoder, form: Form, content: bytearray) -> b
     """Adds what is there; the content of the part that has begun."""
     while (event := decoder.next_event()) is not NEED_DATA:
         if isinstance(event, Field | File):
-            filename = clean(event.filename) if isinstance(event, File) else None
+            # Also where the name is one that cannot be read, such as `filename="folder\\"`.
+            is_file = isinstance(event, File) or "filename" in event.headers.get("Content-Disposition", "").lower()
+            filename = clean(event.filename) if isinstance(event, File) else "" if is_file else None
             kind = event.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             form.parts.append(Part(clean(event.name or ""), b"", filename, clean(kind)))
             content = bytearray()

@@ -35,7 +35,7 @@ class Mailjet(Ingress):
         if document.get("Headers") is None and document.get("Recipient") is None:
             raise Refusal(400, "the document holds no mail: neither Headers nor Recipient")
         parts = {each.text("ContentRef"): each for each in document.objects("Parts")}
-        files = [_file(document, name, parts.get(name)) for name in document.source if _FILE.fullmatch(name)]
+        files = [_file(document, name, parts.get(name)) for name in list(document.source) if _FILE.fullmatch(name)]
         return Accepted(
             mails_of_parts(
                 encode_json(document.source),

@@ -12,8 +12,8 @@ The contract (Resend's docs, "email.received", "Verify webhook requests", "Retri
 - The envelope's recipients are not named. A message is made for each address of To, Cc and Bcc, of those in `domains`
   where domains are set: without them, a copy to a stranger becomes a message too.
 - **200** stored; also for events that are no received mail, for Resend closes an endpoint that goes on refusing.
-  **401** the signature. **400** no such notice, or the mail is gone. **503** the API did not give the mail now. Resend sends
-  again whatever is not 2xx, for a day and more.
+  **401** the signature. **400** no such notice, or the mail is gone. **415** no JSON. **503** the API did not give the
+  mail now. Resend sends again whatever is not 2xx, for a day and more.
 """
 
 from __future__ import annotations
