@@ -11,8 +11,8 @@ SNS's developer guide, "Verifying the signatures of Amazon SNS messages", "HTTP/
   that is fetched once and kept, and by the topic, which must be one of `topics`. Nothing is fetched for other topics.
 - A subscription to one of the topics is confirmed by fetching its SubscribeURL.
 - **200** stored, or the subscription is confirmed. **401** another topic, or a signature that is none. **400** no mail
-  in it, **415** no JSON. SNS gives up at these: it takes a 4xx for final. **503** the certificate could not be fetched, or send again:
-  SNS tries for an hour and, where the topic says so, longer.
+  in it, **415** no JSON. SNS gives up at these: it takes a 4xx for final. **503** the certificate could not be fetched,
+  or send again: SNS tries for an hour and, where the topic says so, longer.
 """
 
 from __future__ import annotations

@@ -167,7 +167,10 @@ class Resend(Ingress):
             for value in texts(source.get(member))
             for address in addresses(value)
         ]
-        unique = list({address_key(each): each for each in named}.values())
+        found: dict[str, str] = {}
+        for each in named:
+            found.setdefault(address_key(each), each)
+        unique = list(found.values())
         domains = {fold_domain(domain) for domain in self.options.domains}
         ours = [each for each in unique if fold_domain(split_address(each)[1] or "") in domains]
         # A mail that came by a list names none of our addresses: it becomes one message all the same.
