@@ -95,6 +95,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         ("Request Tracker", "rt"),
         ("Roundup", "roundup"),
         ("Chats", "chats"),
+        ("Postfix", "postfix"),
     ):
         skipped = [report for report in reports if f"real {name} absent" in str(report.longrepr)]
         if skipped:
