@@ -107,9 +107,9 @@ def test_what_needs_a_person(site: Site) -> None:
     page = client.get("/").text
     assert "Nothing needs a person" not in page
     for sentence, link in (
-        ("message held", "/messages?state=held"),
-        ("messages unmatched", "/messages?state=unmatched"),
-        ("with a delivery that was given up", "/messages?state=dead"),
+        ("1 message held", "/messages?state=held"),
+        ("2 messages unmatched", "/messages?state=unmatched"),
+        ("1 delivery given up", "/messages?state=dead"),
         ("jira fails again and again; its deliveries wait: jira answered 503", "/destinations#jira"),
         ("ops-hook is paused by ada", "/destinations#ops-hook"),
         ("he rules on disk were not taken", "/rules"),

@@ -31,11 +31,6 @@ _DEFAULT = "24h"
 _MOVED = ("q", "state", "before")
 """What the list of messages is asked with, which was at `/` once."""
 _ROWS = 100
-_WAITING = (
-    ("held", "held: a rule or the loop brake wants a person to decide"),
-    ("unmatched", "unmatched: no rule planned anything for it"),
-    ("dead", "with a delivery that was given up"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +72,6 @@ def blueprint(
         until = now_ms()
         since = until - RANGES[chosen] * _HOUR_MS
         seen = history.read(partial(store.look, since=since, until=until, names=[way.name for way in ways]))
-        counts = history.counts()
         base = (public_url or request.url_root).rstrip("/")
         return render_template(
             "_overview.html" if request.headers.get("HX-Request") == "true" else "overview.html",
@@ -85,14 +79,14 @@ def blueprint(
             chosen=chosen,
             seen=seen,
             ways=ways,
-            empty=not counts["all"],
+            empty=seen.empty,
             endpoints=[f"{base}/inbound/{name}" for name in ingresses],
             picture=flow.draw(seen.flows, seen.arrivals, seen.dead, partial(_list_of, chosen)),
             flow=flow,
             rows=[(each, _list_of(chosen, each.rule, each.destination)) for each in seen.flows[:_ROWS]],
             list_of=partial(_list_of, chosen),
             charts=charts,
-            needs=[*concerns(), *_of_ways(ways, seen.standings), *_of_refusals(refusals()), *_of_counts(counts)],
+            needs=[*concerns(), *_of_ways(ways, seen.standings), *_of_refusals(refusals()), *_of_counts(seen)],
             cap=COUNTED_TO,
         )
 
@@ -115,10 +109,15 @@ def _list_of(chosen: str, rule: str, destination: str, state: str = "") -> str:
     return url_for("dashboard.messages", q=" ".join((*terms, f"after:{chosen}")))
 
 
-def _of_counts(counts: Mapping[str, int]) -> Iterator[Concern]:
-    for state, text in _WAITING:
-        if counts[state]:
-            yield Concern(text, url_for("dashboard.messages", state=state), state, counts[state])
+def _of_counts(seen: store.Overview) -> Iterator[Concern]:
+    for state, count, thing, text in (
+        ("held", seen.held, "message", "held: a rule or the loop brake wants a person to decide"),
+        ("unmatched", seen.unmatched, "message", "unmatched: no rule planned anything"),
+        ("dead", seen.given_up, "delivery", "given up"),
+    ):
+        if count:
+            things = thing if count == 1 else "deliveries" if thing == "delivery" else f"{thing}s"
+            yield Concern(f"{things} {text}", url_for("dashboard.messages", state=state), state, count)
 
 
 def _of_ways(ways: Sequence[Way], standings: Mapping[str, tuple[Standing, Queue]]) -> Iterator[Concern]:
