@@ -40,7 +40,7 @@ def config_schema(ingress: Mapping[str, type[Ingress]], destinations: Mapping[st
     definitions: dict[str, Schema] = {}
     hints = get_type_hints(Config)
     sections = {
-        "ingress": _named("ingress", ingress, IngressCommon, dict.fromkeys(ingress, ""), definitions),
+        "ingress": _named("ingress", ingress, IngressCommon, _ways_in(ingress), definitions),
         "destinations": _named("destination", destinations, DestinationCommon, _told(destinations), definitions),
     }
     known = {
@@ -73,6 +73,10 @@ def destinations_in(path: Path, kinds: Mapping[str, type[Integration]]) -> dict[
         return {}
     found = config._named(root, "destinations", kinds, Reader(problems, path.parent))
     return {name.value: kind for name, kind, _ in found}
+
+
+def _ways_in(kinds: Mapping[str, type[Ingress]]) -> dict[str, str]:
+    return {name: kind.summary for name, kind in kinds.items()}
 
 
 def _told(kinds: Mapping[str, type[Integration]]) -> dict[str, str]:
