@@ -175,6 +175,15 @@ def test_it_asks_before_it_touches_many(desk: Desk) -> None:
     desk.run("discard", "asked", "--dry-run", code=1)
 
 
+def test_a_search_of_the_command_line_keeps_its_blanks(desk: Desk) -> None:
+    new_rules(desk, RULES.replace("name: Kept", "name: Kept for long"))
+    message = desk.post("kept", "blanks")
+    desk.house.wait_for_states(message, "delivered")
+    for word in ("rule:Kept for long", 'rule:"Kept for long"'):
+        assert json.loads(desk.run("replay", word, "--dry-run", "--json"))["destinations"] == {"archive": 1}
+        assert [each["id"] for each in json.loads(desk.run("history", word, "--json"))] == [message]
+
+
 def test_a_kill_in_between_loses_and_doubles_nothing(desk: Desk) -> None:
     house = desk.house
     messages = [desk.post("nobody", f"killed {number}") for number in range(300)]

@@ -15,7 +15,7 @@ import click
 from postroom import doorbell, listing
 from postroom.acting import LIMIT, Act, Acting, BulkOutcome, BulkPreview, Preview
 from postroom.acts import ON_DELIVERIES, counted
-from postroom.cli.house import House, commands, config_option, history_of, json_option, who
+from postroom.cli.house import House, commands, config_option, history_of, json_option, search_of, who
 from postroom.rulebook import RuleBook
 from postroom.store.database import FILE_NAME
 from postroom.store.writer import Writer
@@ -86,7 +86,7 @@ def _run(
 ) -> int:
     by_ids = all(_ID.fullmatch(word) for word in query)
     with _acting(house, config_path) as acting:
-        asked: dict[str, Any] = {"ids": query} if by_ids else {"query": " ".join(query)}
+        asked: dict[str, Any] = {"ids": query} if by_ids else {"query": search_of(query)}
         preview = acting.bulk_preview(act, again=again, **asked)
         if preview.problems:
             raise click.UsageError("; ".join(preview.problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from postroom.store.history import History
 from postroom.store.records import MessageDetail
 
 _Kinds = dict[str, Any]
+_UNQUOTED = re.compile(r'^(-?[a-z]+:)([^"\s]+\s[^"]*)$')
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ def commands() -> None:
 
 def who() -> str:
     return f"{os.environ.get('USER') or os.getuid()} (command line)"
+
+
+def search_of(words: tuple[str, ...]) -> str:
+    """A search from the words of a command line, where the shell took the quotation marks of `rule:"Crash reports"`."""
+    return " ".join(_UNQUOTED.sub(r'\1"\2"', word) for word in words)
 
 
 def history_of(house: House, config_path: Path) -> History:

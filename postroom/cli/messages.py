@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from postroom import listing, sending
-from postroom.cli.house import House, commands, config_option, detail_of, history_of, json_option
+from postroom.cli.house import House, commands, config_option, detail_of, history_of, json_option, search_of
 from postroom.store.database import FILE_NAME
 
 
@@ -36,7 +36,7 @@ def send(
 def history(house: House, config_path: Path, query: tuple[str, ...], state: str, limit: int, as_json: bool) -> None:
     """The messages, newest first; QUERY: words in subject, sender, recipient or reference."""
     try:
-        rows = history_of(house, config_path).messages(search=" ".join(query), state=state, limit=limit)
+        rows = history_of(house, config_path).messages(search=search_of(query), state=state, limit=limit)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     click.echo(listing.as_json(rows) if as_json else listing.messages(rows))
