@@ -70,7 +70,11 @@ def load_rules(config: Config, kinds: dict[str, type[Integration]]) -> RuleSet:
     """The rule files as they are now. Raises InvalidFiles with every problem; a test of theirs that fails is one."""
     shown = os.path.relpath(config.rules_dir)
     rule_set = compile_rules(
-        read_files(config.rules_dir), field_sets(config, kinds), shown=shown, timezone=config.mail.timezone
+        read_files(config.rules_dir),
+        field_sets(config, kinds),
+        shown=shown,
+        timezone=config.mail.timezone,
+        ingresses=config.ingress,
     )
     if config.rules.require_tests:
         failed = [outcome.problem() for outcome in test_rules(config, kinds, rule_set) if not outcome.passed]

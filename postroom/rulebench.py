@@ -177,7 +177,13 @@ class Bench:
                 return known
             found: RuleSet | tuple[Problem, ...]
             try:
-                found = compile_rules(in_order(files), self._fields, shown="", timezone=self._config.mail.timezone)
+                found = compile_rules(
+                    in_order(files),
+                    self._fields,
+                    shown="",
+                    timezone=self._config.mail.timezone,
+                    ingresses=self._config.ingress,
+                )
             except InvalidFiles as invalid:
                 found = tuple(invalid.problems)
             _keep(self._sets, key, found)

@@ -8,6 +8,7 @@ import re
 import pytest
 from test_rules_loading import DESTINATIONS, FILES, REST, THEN, WHEN, problems_of
 
+from postroom.problems import InvalidFiles
 from postroom.rules import compile_rules
 
 PLAIN = "rules:\n  - name: A\n    when: always\n"
@@ -372,3 +373,22 @@ FINE = [
 @pytest.mark.parametrize("text", FINE)
 def test_what_only_looks_like_a_slip_loads(text: str) -> None:
     assert compile_rules({"a.yaml": text}, DESTINATIONS).rules
+
+
+def test_a_way_in_that_there_is_not() -> None:
+    def told(condition: str, *ways: str) -> list[str]:
+        try:
+            compile_rules({"a.yaml": rule(when=condition)}, DESTINATIONS, ingresses=ways)
+        except InvalidFiles as invalid:
+            return [problem.message for problem in invalid.problems]
+        return []
+
+    ways = ("mailgun", "raw")
+    assert told("{ingress: [mailgn, raw]}", *ways) == [
+        "the test of ingress in rule 'A': config.yaml has no ingress 'mailgn'; did you mean 'mailgun'?"
+    ]
+    assert told("{not: {ingress: {is: jira}}}", *ways) == [
+        "the test of ingress in rule 'A': config.yaml has no ingress 'jira'; there are mailgun, raw"
+    ]
+    assert told("{ingress: MailGun}", *ways) == told("{ingress: {starts_with: mail}}", *ways) == []
+    assert told("{ingress: anything}") == [], "where nothing is known of the ways in"

@@ -277,6 +277,11 @@ class ConditionReader:
             hint = did_you_mean(text, _AUTH_RESULTS) or f"; there are {listed(_AUTH_RESULTS)}"
             self.reading.report(scalar, f"{what}: there is no result '{text}'{hint}")
             return False
+        ways_in = self.reading.ingresses
+        if label == "ingress" and ways_in and text.lower() not in [name.lower() for name in ways_in]:
+            hint = did_you_mean(text, ways_in) or f"; there are {listed(ways_in)}"
+            self.reading.report(scalar, f"{what}: config.yaml has no ingress '{text}'{hint}")
+            return False
         if label == "base_subject" and base_subject(text) != text.strip():
             self.reading.report(
                 scalar, f"{what}: base_subject has no Re: and the like; write {base_subject(text) or '...'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from itertools import count
@@ -114,9 +114,10 @@ def load(
     shown: str,
     zone: ZoneInfo,
     kinds: MappingType[str, str],
+    ingresses: Collection[str],
 ) -> tuple[tuple[Rule, ...], tuple[Case, ...]]:
     """The rules of all files, and their tests. Raises InvalidFiles with every problem. See `compile_rules`."""
-    reading = Reading([], destinations, kinds, zone=zone)
+    reading = Reading([], destinations, kinds, ingresses, zone=zone)
     roots = [(path, _root(path, text, shown, reading)) for path, text in files.items()]
     levels: list[dict[str, Mapping]] = []
     for path, root in roots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,8 @@ class Reading:
     """None: destinations are not checked."""
     kinds: MappingType[str, str] = field(default_factory=dict)
     """Of the destinations that there are, by name: also where they are not checked, for defaults go by kind."""
+    ingresses: Collection[str] = ()
+    """The ways in that conditions may name; none: they are not checked."""
     lists: dict[str, list[str]] = field(default_factory=dict)
     maps: dict[str, dict[str, str]] = field(default_factory=dict)
     """Those of the lists that are mappings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -92,19 +92,21 @@ def compile_rules(
     shown: str = "rules",
     timezone: str = "UTC",
     kinds: Mapping[str, str] | None = None,
+    ingresses: Collection[str] = (),
 ) -> RuleSet:
     """Compiles the texts of rule files, given by their paths in the order of evaluation (see `read_files`).
 
     `destinations` are those of config.yaml with the fields that they take. None is for rule sets of the past, whose
     destinations may be gone: names and fields are not checked then; `kinds` are those of the destinations that there
     still are, by name. `shown` stands before the paths in problems. `timezone` is that of `received`, where a rule
-    names none.
+    names none. `ingresses` are the ways in of config.yaml: a condition that names another is a slip; none: they are
+    not checked.
     Raises InvalidFiles with every problem of every file.
     """
     if kinds is None:
         kinds = {name: each.kind for name, each in (destinations or {}).items()}
     with _without_collections():
-        rules, cases = load(files, destinations, shown, ZoneInfo(timezone), kinds)
+        rules, cases = load(files, destinations, shown, ZoneInfo(timezone), kinds, ingresses)
     by_name: dict[str, Rule] = {}
     _collect(rules, by_name)
     return RuleSet(hash_of(files), MappingProxyType(dict(files)), rules, cases, by_name, Index(rules))
