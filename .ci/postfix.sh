@@ -27,10 +27,15 @@ install() {
   export DEBIAN_FRONTEND=noninteractive
   [ -n "${SKIP_UPDATE:-}" ] || as_root apt-get update -qq
   # The system's own instance stays off: it would take port 25.
-  printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
-  as_root chmod 755 /usr/sbin/policy-rc.d
-  as_root apt-get install -y -q --no-install-recommends postfix curl || { as_root rm -f /usr/sbin/policy-rc.d; return 1; }
-  as_root rm -f /usr/sbin/policy-rc.d
+  local policy=/usr/sbin/policy-rc.d ours= done=0
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+    as_root chmod 755 $policy
+    ours=1
+  fi
+  as_root apt-get install -y -q --no-install-recommends postfix curl || done=$?
+  [ -z "$ours" ] || as_root rm -f $policy
+  return $done
 }
 
 settings() {
