@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import requests
 
+import integrations
 from postroom.circuit import Circuit
+from postroom.fields import specs
+from postroom.integration import discover
 from tests.conftest import Start
 from tests.instance import Instance, document, hook, until
 from tests.servers import Receiver, Reply
@@ -193,11 +196,11 @@ def test_410_pauses_the_destination_with_a_notice(start_instance: Start, receive
     time.sleep(0.7)
     assert house.wait_for_states(later, "pending") and len(receiver.requests) == 1
     browser = Browser(house)
-    assert "the destination hook is paused, for it wants no more deliveries" in browser.page("/")
+    assert "the destination hook is paused, for it wants no more deliveries" in browser.page("/messages")
     assert "postroom_destinations_paused 1" in house.get("/metrics").body.decode()
     assert "hook goes on" in browser.press("/destinations/hook/resume")
     house.wait_for_states(later, "delivered")
-    assert "wants no more deliveries" not in browser.page("/")
+    assert "wants no more deliveries" not in browser.page("/messages")
 
 
 # The switch of people
@@ -245,6 +248,115 @@ def test_paused_in_the_file_has_no_button(start_instance: Start, receiver: Recei
     house = start(start_instance, receiver, paused=True)
     page = Browser(house).page()
     assert "Paused in <code>config.yaml</code>" in page and "/destinations/hook/pause" not in page
+
+
+# Its last day
+
+
+def test_the_page_tells_of_the_last_day_and_of_what_failed(start_instance: Start, receiver: Receiver) -> None:
+    house = start(start_instance, receiver)
+    message = house.post(document("works")).message
+    house.wait_for_states(message, "delivered")
+    receiver.answer = Reply(400, b"no such <field>")
+    dead = house.post(document("refused")).message
+    house.wait_for_states(dead, "dead")
+    browser = Browser(house)
+    page = until(
+        lambda: page if re.search(r"Failed attempts</dt><dd>1<", page := browser.page()) else None, "the index follows"
+    )
+    assert re.search(r"Delivered in 24 h</dt><dd><a [^>]+>1</a>", page)
+    assert re.search(r"Half delivered within</dt><dd>≤ ", page)
+    assert re.search(r'Dead</dt><dd><a href="/messages\?q=[^"]+">1</a>', page)
+    assert f'href="/messages/{dead}"' in page and "answered 400" in page
+    part = browser.session.get(f"{browser.base}/destinations", headers={"HX-Request": "true"}, timeout=10).text
+    assert part.lstrip().startswith('<div id="live"') and "<html" not in part and "answered 400" in part
+
+
+def test_all_dead_are_retried_after_a_look(start_instance: Start, receiver: Receiver) -> None:
+    receiver.answer = Reply(400)
+    house = start(start_instance, receiver)
+    mails = [house.post(document(f"mail {number}")).message for number in range(3)]
+    for mail in mails:
+        house.wait_for_states(mail, "dead")
+    receiver.answer = Reply(200)
+    browser = Browser(house)
+    form = browser.page("/destinations/hook/retry")
+    assert "3 deliveries to hook will be tried again" in form and ">Retry 3<" in form
+    upto = re.search(r'name="upto" value="(\d+)"', form)
+    assert upto
+    # One that died after the form was made is not among them.
+    receiver.answer = Reply(400)
+    later = house.post(document("later")).message
+    house.wait_for_states(later, "dead")
+    receiver.answer = Reply(200)
+    assert "3 deliveries to hook will be tried again now" in browser.press("/destinations/hook/retry", upto=upto[1])
+    for mail in mails:
+        house.wait_for_states(mail, "delivered")
+    house.wait_for_states(later, "dead")
+    retried = house.rows("SELECT who FROM events WHERE what = 'retry'")
+    assert [row["who"] for row in retried] == ["admin"] * 3
+    assert "1 delivery to hook will be tried again" in browser.page("/destinations/hook/retry")
+    assert "is dead any more" in browser.press("/destinations/hook/retry", upto="0")
+
+
+# A test delivery
+
+
+def test_a_test_delivery_goes_the_whole_way(start_instance: Start, receiver: Receiver) -> None:
+    house = start(start_instance, receiver)
+    browser = Browser(house)
+    assert "Posts" in browser.page("/destinations/hook/test")
+    for number in (1, 2):
+        page = browser.press("/destinations/hook/test")
+        assert "A test delivery to hook is under way" in page and "Test from Postroom, by admin" in page
+        until(lambda number=number: len(receiver.requests) == number, "it arrives")
+    sent = receiver.requests[-1].json()
+    assert sent["title"] == "Test from Postroom, by admin" and "reach hook" in sent["body"]
+    assert receiver.requests[0].headers["webhook-id"] != receiver.requests[1].headers["webhook-id"]
+    house.wait_until_quiet()
+    rows = house.deliveries()
+    assert [(row["rule"], row["state"]) for row in rows] == [("(test)", "delivered")] * 2
+    message, payload = house.history().message(rows[0]["message_id"]), house.history().payload(rows[0]["message_id"])
+    assert message and message.row.ingress == "test" and message.row.matched == () and payload is None
+    (event, _) = house.rows("SELECT * FROM events WHERE what = 'test delivery' ORDER BY seq")
+    assert event["who"] == "admin" and event["detail"] == "hook"
+    assert "no rule was asked" in browser.page(f"/messages/{rows[0]['message_id']}")
+
+
+def test_a_test_delivery_of_every_shipped_kind_can_be_made() -> None:
+    for name, kind in discover(None, integrations).items():
+        assert not [each.name for each in specs(kind.Fields).values() if each.required], name
+
+
+# Check online
+
+
+def test_a_destination_is_asked_from_its_page(start_instance: Start, receiver: Receiver) -> None:
+    receiver.answer = lambda request: Reply(401, b"bad <key> sesame")
+    tracking = {"kind": "redmine", "url": receiver.url, "allow_private": True, "project": "inbox"}
+    house = start_instance(
+        rules=RULES, destinations={"hook": hook(receiver.url), "bad": {**tracking, "api_key": "sesame"}}
+    )
+    browser = Browser(house)
+    page = browser.press("/destinations/hook/check")
+    assert "the kind webhook cannot be checked without sending something" in page and not receiver.requests
+    page = browser.press("/destinations/bad/check")
+    assert "not well" in page and "answered 401 (bad &lt;key&gt; ***)" in page and "sesame" not in page
+    assert "not well" in browser.page(), "it stands there until it is asked again"
+    events = house.rows("SELECT who, detail FROM events WHERE what = 'check' ORDER BY seq")
+    assert [tuple(row) for row in events] == [("admin", "hook: well"), ("admin", "bad: not well")]
+
+
+def test_a_wrong_secret_is_told_on_the_overview(start_instance: Start, receiver: Receiver) -> None:
+    house = start(start_instance, receiver)
+    browser = Browser(house)
+    assert "the secret was wrong" not in browser.page("/")
+    for _ in range(2):
+        assert house.post(document("who?", secret="guessed")).status == 401
+    assert house.post(document("where?"), path="/inbound/nowhere").status == 404
+    page = browser.page("/")
+    assert "he way in socketlabs refused 2 requests in the last day, for the secret was wrong" in page
+    assert "nowhere" not in page and "guessed" not in page
 
 
 # check --online

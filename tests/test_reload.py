@@ -72,14 +72,15 @@ def metrics(house: Instance) -> list[str]:
 
 
 def dashboard(house: Instance) -> str:
-    """The first page, as somebody sees it who has logged in."""
+    """The list of messages, as somebody sees it who has logged in."""
     with requests.Session() as browser:
         base = f"http://127.0.0.1:{house.port}"
         found = re.search(r'name="csrf_token" value="([^"]+)"', browser.get(f"{base}/login", timeout=10).text)
         assert found
         form = {"csrf_token": found[1], "name": "admin", "password": house.password()}
-        page = browser.post(f"{base}/login", data=form, timeout=10)
-        assert page.status_code == 200 and "Log out" in page.text
+        assert browser.post(f"{base}/login", data=form, timeout=10).status_code == 200
+        page = browser.get(f"{base}/messages", timeout=10)
+        assert "Log out" in page.text
         return page.text
 
 
