@@ -98,7 +98,12 @@ class Watcher:
             write()
             self._moving_since = None
             self._taken = self._last = fingerprint(self._folder)
-            self._take(again=True, who=who)
+            try:
+                self._take(again=True, who=who)
+            except BaseException:
+                # The store is full, say. The files are written: the next look tries them again.
+                self._taken = None
+                raise
             return self.problems
 
     def _look(self) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from postroom import backtest
+from postroom.rules import compile_rules, read_files
+from postroom.store.database import FILE_NAME
 from tests.rules_site import BUGS, REST, House, Person
 
 
@@ -167,6 +170,13 @@ def test_two_windows_do_not_overwrite_each_other(edda: Person) -> None:
     assert "# the second" in edda.press(url, text=REST + "# the second\n", was=shown[1], do="save")
 
 
+def test_long_files_are_saved_and_very_long_ones_refused(edda: Person) -> None:
+    long = REST + "# a comment of some length, many times\n" * 20_000
+    edda.write("90-rest.yaml", long)
+    assert f"+{20_000}" in edda.page("/rules/draft") or "too many to compare" in edda.page("/rules/draft")
+    edda.write("90-rest.yaml", REST + "# a comment of some length, many times\n" * 30_000, status=413)
+
+
 def test_drafts_are_of_one_person_each(house: House, edda: Person) -> None:
     edda.write("90-rest.yaml", REST + "# mine\n")
     vera = Person(house, "vera")
@@ -212,3 +222,26 @@ def test_backtest_shows_what_would_go_elsewhere(house: House, edda: Person) -> N
     assert "<strong>archive</strong>" in page and "<strong>other</strong>" in page
     edda.page("/rules/backtest", 400, since="long")
     edda.page("/rules/backtest", 400, since="7d", most="1000000")
+
+
+def test_a_bounded_backtest_says_what_it_left_aside(house: House) -> None:
+    for subject in ("One", "Two", "Three"):
+        house.receive(subject)
+    rule_set = compile_rules(read_files(house.rules), None)
+
+    def run(most: int | None, seconds: float | None = None) -> backtest.Report:
+        return backtest.run(
+            house.config.data_dir / FILE_NAME,
+            rule_set,
+            timezone="UTC",
+            makers=(),
+            since=0,
+            keep=None,
+            started=lambda count: lambda step: None,
+            most=most,
+            seconds=seconds,
+        )
+
+    assert [(each.judged, each.cut) for each in (run(None), run(3), run(2))] == [(3, False), (3, False), (2, True)]
+    slow = run(3, seconds=0)
+    assert (slow.judged, slow.cut) == (1, True), "one at least, whatever the time"

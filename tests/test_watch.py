@@ -270,3 +270,34 @@ def test_the_fingerprint_of_links_and_folders(tree: Path) -> None:
     gone = fingerprint(tree)
     tree.mkdir()
     assert gone != fingerprint(tree) == {}, "gone is not empty"
+
+
+def test_what_a_person_writes_is_taken_at_once_in_their_name(bench: Bench) -> None:
+    bench.write(rule("First"))
+    bench.settle()
+    assert bench.watcher.apply(lambda: bench.write(rule("Second")), "edda") == ()
+    assert rulesets.active(bench.reader) == 2
+    assert [(each.rule_set, each.who) for each in rulesets.activations(bench.reader)] == [
+        (2, "edda"),
+        (1, "rules folder"),
+    ]
+    assert bench.settle() == 2, "the next look finds nothing new"
+    problems = bench.watcher.apply(lambda: bench.write("rules: ["), "edda")
+    assert problems and rulesets.active(bench.reader) == 2
+
+
+def test_what_a_person_wrote_is_taken_later_where_the_store_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write(rule("First"))
+    bench.settle()
+
+    def full(*_: object, **options: object) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rulesets, "publish", full)
+        with pytest.raises(sqlite3.OperationalError):
+            bench.watcher.apply(lambda: bench.write(rule("Second")), "edda")
+    assert rulesets.active(bench.reader) == 1
+    assert bench.settle() == 2
