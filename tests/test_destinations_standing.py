@@ -305,7 +305,7 @@ def test_all_dead_are_retried_after_a_look(start_instance: Start, receiver: Rece
 def test_a_test_delivery_goes_the_whole_way(start_instance: Start, receiver: Receiver) -> None:
     house = start(start_instance, receiver)
     browser = Browser(house)
-    assert "Posts" in browser.page("/destinations/hook/test")
+    assert "A test message is stored" in browser.page("/destinations/hook/test")
     for number in (1, 2):
         page = browser.press("/destinations/hook/test")
         assert "A test delivery to hook is under way" in page and "Test from Postroom, by admin" in page
