@@ -155,7 +155,8 @@ FORMS = [
     multipart(*[("x", "y")] * 5_000), (b"--x\r\n", "multipart/form-data; boundary=x"),
     (b"--x\r\nContent-Disposition: form-data\r\n\r\nv\r\n--x--\r\n", "multipart/form-data; boundary=x"),
     (b"--x\r\n\r\nv\r\n--x--\r\n", "multipart/form-data; boundary=x"),
-    (b"--x\r\nA: " + b"b" * 500_000, "multipart/form-data; boundary=x"), (b"x", "multipart/form-data"),
+    multipart(*[("a" + ";b=c" * 20_000, "x")] * 20), (b"x", "multipart/form-data"),
+    (b"--x\r\nA: " + b"b" * 500_000, "multipart/form-data; boundary=x"),
     (b"x", "multipart/form-data; boundary=" + "b" * 5_000), (b"a=b&" * 10_000, "application/x-www-form-urlencoded"),
     (b"%ff%00=%", "application/x-www-form-urlencoded"), (b"x", "image/png"), (b"x", "\u00e4; \xff"), (b"", ""),
 ]  # fmt: skip

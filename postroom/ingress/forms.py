@@ -29,6 +29,8 @@ MASK = "***"
 _PIECE = 64 * 1024
 _LONGEST_HEAD = 256 * 1024
 """Bytes before the parts, or of one part's headers."""
+_MOST_HEADS = 1_000_000
+"""Bytes of the headers of all parts: they cost a hundred times what contents cost."""
 _MOST_PARTS = 2_000
 _BACKSLASH = re.compile(rb"\\(?![\"\\])")
 
@@ -88,8 +90,13 @@ class Form:
 
 
 class _Decoder(MultipartDecoder):
+    _heads = 0
+
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
         # A file's name in another charset than UTF-8 must not cost the mail, and a backslash in it escapes nothing.
+        self._heads += len(data)
+        if self._heads > _MOST_HEADS:
+            raise RequestEntityTooLarge
         plain = bytes(data).decode("utf-8", "replace").encode()
         return super()._parse_headers(_BACKSLASH.sub(rb"\\\\", plain))
 
