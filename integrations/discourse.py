@@ -31,6 +31,8 @@ from postroom.integration import (
     JobAttachment,
     Markup,
     Receipt,
+    inside,
+    number_of,
     setting,
 )
 
@@ -109,7 +111,7 @@ category: Support
             if number == _WAITS:
                 return Receipt(None, f"{self._url}/review")
         else:
-            number = _number(job.item)
+            number = number_of(job.item, "topic of Discourse")
             job.once("comment", lambda: self._reply(job, number))
         if job.content.state:
             job.once("state", lambda: self._set_state(number, job.content.state))
@@ -120,15 +122,15 @@ category: Support
         made = self._by_external_id(job)
         if made is not None or job.item is None:
             return self._receipt(made) if made else None
-        number = _number(job.item)
+        number = number_of(job.item, "topic of Discourse")
         answer = self._ask("GET", f"/t/{number}.json", expect=(200, 403, 404, 410))
-        stream = _inside(answer.mapping, "post_stream", "stream")
+        stream = inside(answer.mapping, "post_stream", "stream")
         posts = [each for each in stream if isinstance(each, int)] if isinstance(stream, list) else []
         posts = posts[-_LAST_POSTS:]
         while posts:
             page = [("include_raw", "true"), *(("post_ids[]", str(each)) for each in posts[-_PAGE:])]
             told = self._ask("GET", f"/t/{number}/posts.json?{urlencode(page)}")
-            rows = _rows(told, _inside(told.json(), "post_stream", "posts"))
+            rows = _rows(told, inside(told.json(), "post_stream", "posts"))
             if any(job.marker in str(row.get("raw")) for row in rows):
                 return self._receipt(number)
             posts = posts[:-_PAGE]
@@ -138,10 +140,10 @@ category: Support
         with self._lock:
             self._known.clear()
         told = self._ask("GET", "/session/current.json", expect=(200, 403, 404)).mapping
-        user = _inside(told, "current_user") or {}
-        name = f" ({user['name']})" if _inside(user, "name") else ""
-        rank = next((each for each in ("admin", "moderator") if _inside(user, each)), "user")
-        known = _inside(user, "username")
+        user = inside(told, "current_user") or {}
+        name = f" ({user['name']})" if inside(user, "name") else ""
+        rank = next((each for each in ("admin", "moderator") if inside(user, each)), "user")
+        known = inside(user, "username")
         said = [f"known as {known}{name}, {rank}" if known else f"the key does not tell who {self.options.username} is"]
         rows = self._categories()
         writable = [str(row.get("name")) for row in rows if row.get("permission") == 1]
@@ -182,9 +184,9 @@ category: Support
             answer = send(shapes.distinct_title(title, job.message.received_at, job.key))
         if answer.status == 422:
             raise answer.error(f"Discourse refused the topic: {_sentences(answer)}", permanent=True)
-        if _inside(answer.json(), "action") == "enqueued":
+        if inside(answer.json(), "action") == "enqueued":
             return _WAITS
-        number = _inside(answer.json(), "topic_id")
+        number = inside(answer.json(), "topic_id")
         if not isinstance(number, int):
             raise answer.error("Discourse's answer names no topic", unknown=True)
         return str(number)
@@ -197,18 +199,18 @@ category: Support
             topic = self._ask("GET", f"/t/{number}.json", expect=(200, 403, 404, 410))
             told = topic.mapping
             open_ = topic.status == 200 and not told.get("deleted_at")
-            if not open_ or _inside(told, "details", "can_create_post") is not True:
+            if not open_ or inside(told, "details", "can_create_post") is not True:
                 raise answer.error(f"topic {number} is gone from Discourse or takes no replies", item_gone=True)
             raise answer.error(f"Discourse refused the reply: {_sentences(answer)}", permanent=True)
         told = answer.json()
-        if _inside(told, "action") != "enqueued" and not isinstance(_inside(told, "id"), int):
+        if inside(told, "action") != "enqueued" and not isinstance(inside(told, "id"), int):
             raise answer.error("Discourse's answer names no post", unknown=True)
         return number
 
     def _set_state(self, number: str, state: str) -> str:
         told = self._ask("GET", f"/t/{number}.json").json()
         wanted = state == "closed"
-        if _inside(told, "closed") is not wanted:
+        if inside(told, "closed") is not wanted:
             body = {"status": "closed", "enabled": "true" if wanted else "false"}
             self._ask("PUT", f"/t/{number}/status.json", json=body)
         return state
@@ -219,7 +221,7 @@ category: Support
         if answer.status == 404:
             return None
         if answer.status == 200:
-            number = _inside(answer.json(), "id")
+            number = inside(answer.json(), "id")
             found = str(number) if isinstance(number, int) else ""
         else:
             path = re.search(r"/t/(?:[^/]+/)?(\d+)(?:\.json)?(?:[/?]|$)", answer.headers.get("Location") or "")
@@ -296,7 +298,7 @@ category: Support
         """All categories, each parent before its children."""
         told = self._remembered("categories", "/categories.json?include_subcategories=true")
         rows: list[dict[str, Any]] = []
-        left = [row for row in _list(_inside(told, "category_list", "categories")) if isinstance(row, dict)]
+        left = [row for row in _list(inside(told, "category_list", "categories")) if isinstance(row, dict)]
         while left:
             row = left.pop(0)
             if isinstance(row.get("id"), int) and row["id"] not in {each["id"] for each in rows}:
@@ -327,7 +329,7 @@ category: Support
             if not error.permanent:
                 raise
             return True  # it does not tell: as those of today do
-        version = re.match(r"\d+", str(_inside(told, "about", "version")))
+        version = re.match(r"\d+", str(inside(told, "about", "version")))
         return version is not None and int(version[0]) >= 2026
 
     def _ask(
@@ -352,7 +354,7 @@ category: Support
         answer = self.http.request(method, self._url + path, headers=headers, expect=(*expect, 403, 429), **what)
         if answer.status == 429:
             wait = retry_after(answer.headers.get("Retry-After"))
-            told = _inside(answer.mapping, "extras", "wait_seconds")
+            told = inside(answer.mapping, "extras", "wait_seconds")
             if wait is None and isinstance(told, int | float):
                 wait = min(max(float(told), 0.0), _LONGEST_WAIT)
             raise answer.error(f"{answer.host} answered 429: {_sentences(answer)}", retry_after=wait, limited=True)
@@ -370,23 +372,11 @@ def _plain_name(name: Any) -> str:
     return str(name)
 
 
-def _number(item: Receipt) -> str:
-    if not item.reference or not (item.reference.isascii() and item.reference.isdigit()):
-        raise DeliveryError(f"the item '{item.reference}' is no topic of Discourse", permanent=True)
-    return item.reference
-
-
 def _sentences(answer: Answer) -> str:
     """Discourse's own sentences: {"errors": ["..."]}, or of an upload {"message": "..."}."""
     told = answer.mapping
     errors = [str(each) for each in _list(told.get("errors"))] or [str(told.get("message") or "no reason given")]
     return " ".join(errors)
-
-
-def _inside(document: Any, *names: str) -> Any:
-    for name in names:
-        document = document.get(name) if isinstance(document, dict) else None
-    return document
 
 
 def _list(value: Any) -> list[Any]:

@@ -34,6 +34,8 @@ from postroom.integration import (
     JobAttachment,
     Markup,
     Receipt,
+    inside,
+    number_of,
     setting,
 )
 
@@ -103,7 +105,7 @@ concurrency: 1
         if job.item is None:
             number = job.once("item", lambda: self._create(job))
         else:
-            number = _number(job.item)
+            number = number_of(job.item, "thread of Misago")
             job.once("comment", lambda: self._reply(job, number))
         if job.content.state:
             job.once("state", lambda: self._close(number, job.content.state))
@@ -117,7 +119,7 @@ concurrency: 1
         found = [post for post in searched or [] if job.marker in str(post.get("content"))]
         if found:
             oldest = min(found, key=lambda post: post["id"])
-            path = re.match(r"/api/threads/(\d+)/", str(_inside(oldest, "api", "index")))
+            path = re.match(r"/api/threads/(\d+)/", str(inside(oldest, "api", "index")))
             return self._receipt(path[1]) if path else None
         return self._listed(job, all_of_them=searched is None)
 
@@ -125,13 +127,13 @@ concurrency: 1
         told = self._session.call("GET", "/api/auth/").json()
         allowed = [each for each in self._editor() if each.get("post")]
         names = ", ".join(str(each.get("name")) for each in allowed) or "no category"
-        largest = _inside(told, "acl", "max_attachment_size")
+        largest = inside(told, "acl", "max_attachment_size")
         said = [
-            f"known as {_inside(told, 'username')} ({_inside(told, 'email')})",
+            f"known as {inside(told, 'username')} ({inside(told, 'email')})",
             f"may start threads in {names}",
             f"may attach files of {largest} kB" if largest else "may not attach files",
         ]
-        if any(_inside(each, "post", "close") for each in allowed):
+        if any(inside(each, "post", "close") for each in allowed):
             said.append("may close threads")
         if self.options.category:
             try:
@@ -157,7 +159,7 @@ concurrency: 1
             raise answer.error(f"Misago asks to post later: {_sentences(answer)}", limited=True, retry_after=_FLOOD)
         if answer.status != 200:
             raise answer.error(f"Misago refused the thread: {_sentences(answer)}", permanent=True)
-        number = _inside(answer.json(), "id")
+        number = inside(answer.json(), "id")
         if not isinstance(number, int):
             raise answer.error("Misago's answer names no thread", unknown=True)
         return str(number)
@@ -171,12 +173,12 @@ concurrency: 1
         if answer.status == 403:
             # Flood control and a closed thread look alike, but for words in the forum's language.
             thread = self._session.call("GET", path, expect=(200, 403, 404))
-            if thread.status == 200 and _inside(thread.json(), "acl", "can_reply"):
+            if thread.status == 200 and inside(thread.json(), "acl", "can_reply"):
                 raise answer.error(f"Misago asks to post later: {_sentences(answer)}", limited=True, retry_after=_FLOOD)
         if answer.status != 200:
             why = _sentences(answer)
             raise answer.error(f"thread {number} is gone from Misago or takes no replies: {why}", item_gone=True)
-        post = _inside(answer.json(), "id")
+        post = inside(answer.json(), "id")
         if not isinstance(post, int):
             raise answer.error("Misago's answer names no post", unknown=True)
         return number
@@ -195,14 +197,14 @@ concurrency: 1
         if answer.status == 403:
             return None
         told = answer.json()
-        found = _inside(told[0], "results", "results") if isinstance(told, list) and told else None
+        found = inside(told[0], "results", "results") if isinstance(told, list) and told else None
         return _rows(answer, found)
 
     def _listed(self, job: Job, *, all_of_them: bool) -> Receipt | None:
         """What waits for a moderator's approval is not searched, but stands in its author's lists."""
-        threads = [_number(job.item)] if job.item is not None else []
+        threads = [number_of(job.item, "thread of Misago")] if job.item is not None else []
         mine = self._session.call("GET", "/api/threads/", params={"list": "my"})
-        rows = _rows(mine, _inside(mine.json(), "results"))
+        rows = _rows(mine, inside(mine.json(), "results"))
         waiting = [each for each in rows if all_of_them or each.get("is_unapproved") or each.get("is_hidden")]
         threads += [str(each["id"]) for each in waiting[:_THREADS]]
         for number in threads:
@@ -219,8 +221,8 @@ concurrency: 1
             )
             if answer.status != 200:
                 return posts
-            posts += _rows(answer, _inside(answer.json(), "post_set", "results"))
-            pages = _inside(answer.json(), "post_set", "pages")
+            posts += _rows(answer, inside(answer.json(), "post_set", "results"))
+            pages = inside(answer.json(), "post_set", "pages")
             if page == 1 and isinstance(pages, int):
                 page, until = pages + 1, max(pages - _PAGES, 1) + 1
             page -= 1
@@ -276,10 +278,10 @@ concurrency: 1
         if answer.status != 200:
             return {"refused": _sentences(answer)}
         told = answer.json()
-        number, path = _inside(told, "id"), _inside(told, "url", "index")
+        number, path = inside(told, "id"), inside(told, "url", "index")
         if not isinstance(number, int) or not isinstance(path, str) or not re.fullmatch(r"/[\w/-]+", path):
             raise answer.error("Misago's answer to an upload names no file")
-        return {"id": number, "path": path, "image": bool(_inside(told, "is_image"))}
+        return {"id": number, "path": path, "image": bool(inside(told, "is_image"))}
 
     # Categories
 
@@ -351,12 +353,6 @@ def categories_named(categories: list[dict[str, Any]], wanted: str) -> list[int]
     return found
 
 
-def _number(item: Receipt) -> str:
-    if not item.reference or not (item.reference.isascii() and item.reference.isdigit()):
-        raise DeliveryError(f"the item '{item.reference}' is no thread of Misago", permanent=True)
-    return item.reference
-
-
 def _sentences(answer: Answer) -> str:
     """Misago's own sentences: {"detail": "..."} or {"title": ["..."], "post": ["..."]}."""
     try:
@@ -368,14 +364,7 @@ def _sentences(answer: Answer) -> str:
     return " ".join(each for part in lists for each in part if isinstance(each, str)) or "no reason given"
 
 
-def _inside(document: Any, *names: str) -> Any:
-    """A value inside of nested mappings; None where there is none."""
-    for name in names:
-        document = document.get(name) if isinstance(document, dict) else None
-    return document
-
-
 def _rows(answer: Answer, rows: Any) -> list[dict[str, Any]]:
-    if not isinstance(rows, list) or not all(isinstance(_inside(row, "id"), int) for row in rows):
+    if not isinstance(rows, list) or not all(isinstance(inside(row, "id"), int) for row in rows):
         raise answer.error("Misago's answer holds no list")
     return rows

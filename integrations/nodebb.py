@@ -19,7 +19,18 @@ from urllib.parse import quote
 from postroom.composition import compose, names_of_attachments, title_of
 from postroom.exchange import Answer, sorted_error
 from postroom.fields import Json, Secret, Url
-from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, setting
+from postroom.integration import (
+    DeliveryError,
+    Guarantee,
+    Http,
+    Integration,
+    Job,
+    Markup,
+    Receipt,
+    inside,
+    number_of,
+    setting,
+)
 
 _KEEP_NAMES = 300.0
 _PAGES = 50
@@ -83,7 +94,7 @@ concurrency: 1
             if number == _WAITS:
                 return Receipt(None, f"{self._url}/post-queue")
         else:
-            number = _number(job.item)
+            number = number_of(job.item, "topic of NodeBB")
             job.once("comment", lambda: self._reply(job, number))
         if job.content.state:
             job.once("state", lambda: self._set_state(number, job.content.state))
@@ -95,7 +106,7 @@ concurrency: 1
         path = f"/api/user/{quote(str(self._self().get('userslug')), safe='')}/posts"
         for page in range(1, _PAGES + 1):
             answer = self._ask("GET", path, params={"page": page})
-            posts = _rows(answer, _inside(answer.json(), "posts"), "tid")
+            posts = _rows(answer, inside(answer.json(), "posts"), "tid")
             found += [post for post in posts if job.marker in str(post.get("content"))]
             oldest = posts[-1].get("timestamp") if posts else None
             if not isinstance(oldest, int | float) or oldest < job.message.received_at - _EARLIER:
@@ -116,7 +127,7 @@ concurrency: 1
                 return [*said, error.reason]
             slug = next((str(row.get("slug")) for row in rows if row["cid"] == number), str(number))
             told = self._ask("GET", f"/api/category/{quote(slug, safe='/')}", expect=(200, 401, 403, 404)).mapping
-            may = "may" if _inside(told, "privileges", "topics:create") is True else "may not"
+            may = "may" if inside(told, "privileges", "topics:create") is True else "may not"
             said.append(f"{may} start topics in '{self.options.category}'")
         return said
 
@@ -133,10 +144,10 @@ concurrency: 1
         answer = self._ask("POST", "/api/v3/topics/", json=body, expect=(200, 202, 400, 403, 404))
         if answer.status >= 400:
             raise _later(answer) or answer.error(f"NodeBB refused the topic: {_message(answer)}", permanent=True)
-        told = _inside(answer.json(), "response")
-        if _inside(told, "queued") is True:
+        told = inside(answer.json(), "response")
+        if inside(told, "queued") is True:
             return _WAITS
-        number = _inside(told, "tid")
+        number = inside(told, "tid")
         if not isinstance(number, int):
             raise answer.error("NodeBB's answer names no topic", unknown=True)
         return str(number)
@@ -148,19 +159,19 @@ concurrency: 1
             if later := _later(answer):
                 raise later
             topic = self._ask("GET", path, expect=(200, 403, 404))
-            told = _inside(topic.mapping, "response")
-            if topic.status != 200 or _inside(told, "locked") or _inside(told, "deleted"):
+            told = inside(topic.mapping, "response")
+            if topic.status != 200 or inside(told, "locked") or inside(told, "deleted"):
                 why = _message(answer)
                 raise answer.error(f"topic {number} is gone from NodeBB or takes no replies: {why}", item_gone=True)
             raise answer.error(f"NodeBB refused the reply: {_message(answer)}", permanent=True)
-        told = _inside(answer.json(), "response")
-        if _inside(told, "queued") is not True and not isinstance(_inside(told, "pid"), int):
+        told = inside(answer.json(), "response")
+        if inside(told, "queued") is not True and not isinstance(inside(told, "pid"), int):
             raise answer.error("NodeBB's answer names no post", unknown=True)
         return number
 
     def _set_state(self, number: str, state: str) -> str:
         path = f"/api/v3/topics/{number}"
-        locked = bool(_inside(self._ask("GET", path).json(), "response", "locked"))
+        locked = bool(inside(self._ask("GET", path).json(), "response", "locked"))
         if locked is not (state == "closed"):
             method = "DELETE" if locked else "PUT"
             answer = self._ask(method, f"{path}/lock", expect=(200, 400, 403))
@@ -190,13 +201,13 @@ concurrency: 1
             rows = []
             for page in range(1, _PAGES + 1):
                 answer = self._ask("GET", "/api/categories", params={"page": page})
-                left = _rows(answer, _inside(answer.json(), "categories"), "cid")
+                left = _rows(answer, inside(answer.json(), "categories"), "cid")
                 while left:
                     row = left.pop(0)
                     rows.append(row)
                     children = _rows(answer, row.get("children") or [], "cid")
                     left = [{"over": row.get("name"), **each} for each in children] + left
-                pages = _inside(answer.json(), "pagination", "pageCount")
+                pages = inside(answer.json(), "pagination", "pageCount")
                 if not isinstance(pages, int) or page >= pages:
                     break
             with self._lock:
@@ -282,25 +293,13 @@ def _later(answer: Answer) -> DeliveryError | None:
     )
 
 
-def _number(item: Receipt) -> str:
-    if not item.reference or not (item.reference.isascii() and item.reference.isdigit()):
-        raise DeliveryError(f"the item '{item.reference}' is no topic of NodeBB", permanent=True)
-    return item.reference
-
-
 def _message(answer: Answer) -> str:
     """NodeBB's own sentence: {"status": {"code": "bad-request", "message": "..."}}, of pages {"error": "..."}."""
     told = answer.mapping
-    return str(_inside(told, "status", "message") or told.get("error") or "no reason given")
-
-
-def _inside(document: Any, *names: str) -> Any:
-    for name in names:
-        document = document.get(name) if isinstance(document, dict) else None
-    return document
+    return str(inside(told, "status", "message") or told.get("error") or "no reason given")
 
 
 def _rows(answer: Answer, rows: Any, key: str) -> list[dict[str, Any]]:
-    if not isinstance(rows, list) or not all(isinstance(_inside(row, key), int) for row in rows):
+    if not isinstance(rows, list) or not all(isinstance(inside(row, key), int) for row in rows):
         raise answer.error("NodeBB's answer holds no list")
     return rows

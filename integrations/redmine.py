@@ -18,7 +18,7 @@ from urllib.parse import quote
 from postroom.composition import compose, not_taken, title_of
 from postroom.exchange import Answer
 from postroom.fields import Json, Secret, Url
-from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, setting
+from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, inside, setting
 
 _SUBJECT = 255
 _KEEP_NAMES = 600.0
@@ -115,9 +115,9 @@ project: support
         return self._receipt(str(min(made))) if made else None
 
     def check(self) -> Sequence[str]:
-        user = _inside(self._get("/users/current.json").json(), "user")
-        name = " ".join(str(_inside(user, each) or "") for each in ("firstname", "lastname")).strip()
-        told = [f"known as {name or 'a user without a name'} ({_inside(user, 'mail') or _inside(user, 'login')})"]
+        user = inside(self._get("/users/current.json").json(), "user")
+        name = " ".join(str(inside(user, each) or "") for each in ("firstname", "lastname")).strip()
+        told = [f"known as {name or 'a user without a name'} ({inside(user, 'mail') or inside(user, 'login')})"]
         for state in self.options.states:
             try:
                 self._statuses_of(state)
@@ -136,10 +136,10 @@ project: support
         )
         if answer.status != 200:
             return [*told, f"there is no project '{project}', or the user may not see it"]
-        found = _inside(answer.json(), "project")
-        trackers = _inside(found, "trackers")
-        names = [str(_inside(each, "name")) for each in trackers] if isinstance(trackers, list) else []
-        return [*told, f"sees the project {_inside(found, 'name')} with the trackers {', '.join(names) or 'none'}"]
+        found = inside(answer.json(), "project")
+        trackers = inside(found, "trackers")
+        names = [str(inside(each, "name")) for each in trackers] if isinstance(trackers, list) else []
+        return [*told, f"sees the project {inside(found, 'name')} with the trackers {', '.join(names) or 'none'}"]
 
     def _create(self, job: Job) -> str:
         issue = self._attributes(job.content.fields)
@@ -154,7 +154,7 @@ project: support
         answer = self.http.post(url, json={"issue": issue}, headers=self._headers, expect=(201, 422))
         if answer.status == 422:
             raise answer.error(f"Redmine refused the issue: {_errors(answer)}", permanent=True)
-        number = _inside(answer.json(), "issue", "id")
+        number = inside(answer.json(), "issue", "id")
         if not isinstance(number, int):
             raise answer.error("Redmine's answer names no issue", unknown=True)
         return str(number)
@@ -185,8 +185,8 @@ project: support
         if self._is_closed(issue) == (state == "closed"):
             return state
         # A new Redmine tells what the workflow lets this user set; an old one takes all in silence.
-        allowed = _inside(issue, "allowed_statuses")
-        ids = [_inside(each, "id") for each in allowed] if isinstance(allowed, list) else None
+        allowed = inside(issue, "allowed_statuses")
+        ids = [inside(each, "id") for each in allowed] if isinstance(allowed, list) else None
         wanted = self._statuses_of(state)
         possible = [each for each in wanted if ids is None or each in ids]
         if possible:
@@ -198,13 +198,13 @@ project: support
 
     def _read(self, number: str) -> dict[str, Any]:
         answer = self._get(f"/issues/{number}.json", {"include": "allowed_statuses"})
-        issue = _inside(answer.json(), "issue")
+        issue = inside(answer.json(), "issue")
         if not isinstance(issue, dict):
             raise answer.error("Redmine's answer holds no issue", unknown=True)
         return issue
 
     def _is_closed(self, issue: dict[str, Any]) -> bool:
-        status = _inside(issue, "status", "id")
+        status = inside(issue, "status", "id")
         rows = self._list("/issue_statuses.json", "issue_statuses")
         return any(row["id"] == status and row.get("is_closed") is True for row in rows)
 
@@ -257,7 +257,7 @@ project: support
             return _REFUSED + "it is too large"
         if answer.status == 422:
             return _REFUSED + _errors(answer)
-        token = _inside(answer.json(), "upload", "token")
+        token = inside(answer.json(), "upload", "token")
         if not isinstance(token, str):
             raise answer.error("Redmine's answer to an upload names no token")
         return token
@@ -353,15 +353,8 @@ def _errors(answer: Answer) -> str:
         return "no reason given"
 
 
-def _inside(document: Any, *names: str) -> Any:
-    """A value inside of nested mappings; None where there is none."""
-    for name in names:
-        document = document.get(name) if isinstance(document, dict) else None
-    return document
-
-
 def _rows(answer: Answer, key: str) -> list[dict[str, Any]]:
-    rows = _inside(answer.json(), key)
+    rows = inside(answer.json(), key)
     if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("id"), int) for row in rows):
         raise answer.error(f"Redmine's answer holds no {key}", unknown=True)
     return rows

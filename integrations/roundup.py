@@ -31,6 +31,7 @@ from postroom.integration import (
     JobAttachment,
     Markup,
     Receipt,
+    inside,
     setting,
 )
 
@@ -161,8 +162,8 @@ password: "${ROUNDUP_PASSWORD}"
         if token and float(expires) > time.time() + self.http.timeout:
             return token
         answer = self.http.post(self._api("/issue/@poe"), json={"lifetime": 3600}, headers=self._headers)
-        token = str(_inside(answer.json(), "data", "link")).rpartition("/@poe/")[2]
-        expires = _inside(answer.json(), "data", "expires")
+        token = str(inside(answer.json(), "data", "link")).rpartition("/@poe/")[2]
+        expires = inside(answer.json(), "data", "expires")
         if not token or not isinstance(expires, int | float):
             raise answer.error("Roundup's answer names no once-only link")
         job.record("token", f"{int(expires)} {token}")
@@ -230,7 +231,7 @@ password: "${ROUNDUP_PASSWORD}"
     def _set_state(self, number: str, state: str) -> str:
         wanted, closed = self._status(state), self._status("closed")
         issue, attributes = self._read(number)
-        present = str(_inside(attributes, "status", "id"))
+        present = str(inside(attributes, "status", "id"))
         if (present == closed) != (state == "closed"):
             self._patch(number, issue, {"@op": "replace", "status": wanted})
         return state
@@ -258,11 +259,11 @@ password: "${ROUNDUP_PASSWORD}"
             raise answer.error(f"issue {number} is gone from Roundup", item_gone=True)
         if answer.status == 403:
             raise answer.error(f"Roundup does not show issue {number}: {_sentence(answer)}", permanent=True)
-        return answer, _inside(answer.json(), "data", "attributes")
+        return answer, inside(answer.json(), "data", "attributes")
 
     def _patch(self, number: str, seen: Answer, changes: dict[str, Any]) -> None:
         """Changes an issue that is still as it was seen."""
-        headers = {**self._headers, "If-Match": str(_inside(seen.json(), "data", "@etag"))}
+        headers = {**self._headers, "If-Match": str(inside(seen.json(), "data", "@etag"))}
         answer = self.http.patch(
             self._api(f"/issue/{number}"), json=changes, headers=headers, expect=(200, 412, *_REFUSALS)
         )
@@ -280,14 +281,14 @@ password: "${ROUNDUP_PASSWORD}"
         """The number of what was made."""
         if answer.status in _REFUSALS:
             raise answer.error(f"Roundup refused the {what}: {_sentence(answer)}", permanent=True)
-        number = _inside(answer.json(), "data", "id")
+        number = inside(answer.json(), "data", "id")
         if not _is_number(number):
             raise answer.error(f"Roundup's answer names no {what}", unknown=True)
         return str(number)
 
     def _collection(self, path: str, params: dict[str, str | int]) -> list[dict[str, Any]]:
         answer = self._get(path, params=params)
-        rows = _inside(answer.json(), "data", "collection")
+        rows = inside(answer.json(), "data", "collection")
         if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_number(row.get("id")) for row in rows):
             raise answer.error("Roundup's answer holds no list", unknown=True)
         return rows
@@ -329,20 +330,13 @@ def _number(reference: str | None) -> str:
 
 def _ids(attributes: Any, name: str) -> list[Any]:
     """The numbers in a list of links."""
-    links = _inside(attributes, name)
-    return [_inside(link, "id") for link in links] if isinstance(links, list) else []
+    links = inside(attributes, name)
+    return [inside(link, "id") for link in links] if isinstance(links, list) else []
 
 
 def _sentence(answer: Answer) -> str:
     """Roundup's own words: {"error": {"status": 400, "msg": "..."}}."""
     try:
-        return str(_inside(answer.json(), "error", "msg") or "no reason given")[:400]
+        return str(inside(answer.json(), "error", "msg") or "no reason given")[:400]
     except DeliveryError:
         return "no reason given"
-
-
-def _inside(document: Any, *names: str) -> Any:
-    """A value inside of nested mappings; None where there is none."""
-    for name in names:
-        document = document.get(name) if isinstance(document, dict) else None
-    return document

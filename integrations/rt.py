@@ -21,7 +21,18 @@ from urllib.parse import quote
 from postroom.composition import compose, not_taken, title_of
 from postroom.exchange import Answer
 from postroom.fields import Json, Secret, Url
-from postroom.integration import DeliveryError, Form, Guarantee, Http, Integration, Job, Markup, Receipt, setting
+from postroom.integration import (
+    DeliveryError,
+    Form,
+    Guarantee,
+    Http,
+    Integration,
+    Job,
+    Markup,
+    Receipt,
+    inside,
+    setting,
+)
 from postroom.multipart import File
 
 _SUBJECT = 200
@@ -109,21 +120,21 @@ queue: General
         return self._receipt(str(min(numbers))) if numbers else None
 
     def check(self) -> Sequence[str]:
-        version = _inside(self._get("/rt").json(), "Version")
+        version = inside(self._get("/rt").json(), "Version")
         told = [f"Request Tracker {version} takes the token"]
         # RT does not say whose token it is, but the token does: version, number of the user, secret.
         owner = re.match(r"\d+-(\d+)-", str(self.options.token))
         if owner:
             user = self._get(f"/user/{owner[1]}").json()
-            told.append(f"known as {_inside(user, 'Name')} ({_inside(user, 'EmailAddress') or 'without address'})")
+            told.append(f"known as {inside(user, 'Name')} ({inside(user, 'EmailAddress') or 'without address'})")
         queue = self.options.queue
         if queue is None:
             return [*told, "each rule must name a queue: the destination names none"]
         answer = self._get(f"/queue/{quote(queue, safe='')}", expect=(200, 403, 404))
         if answer.status != 200:
             return [*told, f"there is no queue '{queue}', or the user may not see it"]
-        links = _inside(answer.json(), "_hyperlinks")
-        may = any(_inside(link, "ref") == "create" for link in (links if isinstance(links, list) else []))
+        links = inside(answer.json(), "_hyperlinks")
+        may = any(inside(link, "ref") == "create" for link in (links if isinstance(links, list) else []))
         return [*told, f"may{'' if may else ' not'} create tickets in {queue}"]
 
     def _create(self, job: Job) -> str:
@@ -143,7 +154,7 @@ queue: General
         answer = self._send("/ticket", job, document, expect=(201, 400, 403))
         if answer.status != 201:
             raise answer.error(f"RT refused the ticket: {_message(answer)}", permanent=True)
-        number = str(_inside(answer.json(), "id"))
+        number = str(inside(answer.json(), "id"))
         if not _is_number(number):
             raise answer.error("RT's answer names no ticket", unknown=True)
         return number
@@ -196,7 +207,7 @@ queue: General
         if ticket.status != 200:
             return False  # RT would search all tickets. `deliver` says what is wrong.
         # A merged ticket's texts belong to the one that it was merged into.
-        homes = {number, str(_inside(ticket.json(), "EffectiveId", "id"))}
+        homes = {number, str(inside(ticket.json(), "EffectiveId", "id"))}
         limits = [
             {"field": "ContentType", "value": "text/plain"},
             {"field": "Content", "operator": "LIKE", "value": marker},
@@ -209,8 +220,8 @@ queue: General
                 continue
             found = self._get(f"/transaction/{transaction}", expect=(200, 403, 404))
             # RT keeps a copy of the mails that it sends as well.
-            if found.status == 200 and _inside(found.json(), "Type") in _MESSAGES:
-                return str(_inside(found.json(), "Object", "id")) in homes
+            if found.status == 200 and inside(found.json(), "Type") in _MESSAGES:
+                return str(inside(found.json(), "Object", "id")) in homes
         return False
 
     def _set_state(self, number: str, state: str) -> str:
@@ -229,7 +240,7 @@ queue: General
 
     def _status(self, number: str) -> str:
         answer = self._get(f"/ticket/{number}")
-        status = _inside(answer.json(), "Status")
+        status = inside(answer.json(), "Status")
         if not isinstance(status, str):
             raise answer.error("RT's answer names no status", unknown=True)
         return status
@@ -240,7 +251,7 @@ queue: General
         listed = self._lookup(f"/queue/{quote(queue, safe='')}").get("TicketCustomFields")
         if not isinstance(listed, list):
             return  # An older RT does not tell.
-        known = {str(_inside(field, key)) for field in listed for key in ("id", "name")}
+        known = {str(inside(field, key)) for field in listed for key in ("id", "name")}
         for name in wanted:
             if name not in known:
                 names = ", ".join(sorted(each for each in known if not each.isdecimal())) or "none"
@@ -327,20 +338,13 @@ def _number(reference: str | None) -> str:
 def _message(answer: Answer) -> str:
     """RT's own sentence: {"message": "..."}."""
     try:
-        return str(_inside(answer.json(), "message") or "no reason given")[:400]
+        return str(inside(answer.json(), "message") or "no reason given")[:400]
     except DeliveryError:
         return "no reason given"
 
 
 def _items(answer: Answer) -> list[dict[str, Any]]:
-    rows = _inside(answer.json(), "items")
+    rows = inside(answer.json(), "items")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise answer.error("RT's answer holds no list", unknown=True)
     return rows
-
-
-def _inside(document: Any, *names: str) -> Any:
-    """A value inside of nested mappings; None where there is none."""
-    for name in names:
-        document = document.get(name) if isinstance(document, dict) else None
-    return document

@@ -216,7 +216,8 @@ class Http:
     ) -> Answer:
         """One exchange. The answer comes back where its status is in `expect`, by default any 2xx; all else is raised.
 
-        Of the answer, `limit` bytes are read. `data` may be an iterable of chunks, with its `size` in bytes where that is known. `auth` is user and password.
+        Of the answer, `limit` bytes are read. `data` may be an iterable of chunks, with its `size` in bytes where that
+        is known. `auth` is user and password.
         Raises DeliveryError, sorted.
         """
         host = _host(url)
@@ -293,6 +294,13 @@ class Http:
             how = f"no encrypted connection ({detail})" if detail else "the connection failed"
             return DeliveryError(self.mask(f"{host} cannot be reached: {how}"))
         return DeliveryError(f"{host} closed the connection before its answer was whole", unknown=True)
+
+
+def inside(document: Any, *names: str) -> Any:
+    """A value inside of nested mappings of an answer; None where there is none."""
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def sorted_error(answer: Answer) -> DeliveryError:

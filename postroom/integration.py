@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from postroom.answer import Answer
-from postroom.exchange import DeliveryError, Http, NothingToDo
+from postroom.exchange import DeliveryError, Http, NothingToDo, inside
 from postroom.fields import setting, specs
 from postroom.mail.targets import Markup, escape
 from postroom.message import Attachment, Message
@@ -46,6 +46,8 @@ __all__ = [
     "Receipt",
     "discover",
     "escape",
+    "inside",
+    "number_of",
     "setting",
 ]
 
@@ -207,6 +209,17 @@ class Integration(ABC):
         the settings it does not find. None at all: this kind cannot be checked. Raises DeliveryError.
         """
         return ()
+
+
+def number_of(item: Receipt, what: str) -> str:
+    """The number that is an item's reference at most trackers and forums; `what`: such as `issue of Redmine`.
+
+    Raises DeliveryError where it is none: the destination was of another kind when the item was made.
+    """
+    reference = item.reference or ""
+    if not (reference.isascii() and reference.isdigit()):
+        raise DeliveryError(f"the item '{reference}' is no {what}", permanent=True)
+    return reference
 
 
 def discover(folder: Path | None, package: ModuleType | None) -> dict[str, type[Integration]]:
