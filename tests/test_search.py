@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroom.message import Address
+from postroom.store import searching
 from postroom.store.history import History
 from postroom.store.query import KEYS, conditions, parse, pieces, with_condition, without_condition
 from postroom.store.search_index import add_facets, index_next, indexed_upto, remove
@@ -181,6 +182,18 @@ def test_a_colon_of_no_key_is_a_word(store: StoreBuilder, history: History) -> N
     store.message("Re:fund for http://shop.example/x")
     for search in ("re:fund", "http://shop.example", '"re: fund"'):
         assert len(subjects(history, search)) == 1
+
+
+def test_a_very_frequent_word_stands_for_itself(
+    store: StoreBuilder, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        store.message(f"print {number}")
+    store.message("printer")
+    index_next(store.db, 100)
+    assert len(subjects(history, "print")) == 7
+    monkeypatch.setattr(searching, "_FREQUENT", 5)
+    assert len(subjects(history, "print")) == 6 and subjects(history, "printe") == ["printer"]
 
 
 def test_taken_out_and_added_to(store: StoreBuilder, history: History) -> None:

@@ -118,15 +118,18 @@ def pieces(text: str) -> list[str]:
     return _PIECE.findall(bare)
 
 
-def match_expression(term: Term) -> str:
-    """A term as FTS5 has it: each piece as a word, the last as the beginning of one. Empty where it has no pieces."""
+def match_expression(term: Term, whole_words: frozenset[str] = frozenset()) -> str:
+    """A term as FTS5 has it: each piece as a word, the last as the beginning of one. Empty where it has no pieces.
+
+    `whole_words`: those that stand for themselves alone.
+    """
     found = pieces(term.value)
     if not found:
         return ""
     column = {"to": "recipient : ", "from": "sender : ", "subject": "subject : "}.get(term.key, "")
     *whole, last = found
     # A single letter begins a tenth of all words: it stands for itself.
-    ending = f'"{last}"' + ("*" if len(last) > 1 else "")
+    ending = f'"{last}"' + ("*" if len(last) > 1 and last not in whole_words else "")
     return " AND ".join(f"({column}{piece})" for piece in (*(f'"{piece}"' for piece in whole), ending))
 
 

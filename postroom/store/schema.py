@@ -125,7 +125,7 @@ ALTER TABLE deliveries ADD COLUMN unknown_at INTEGER;
 SEARCH = """
 -- What messages are found by: see store/search_index.py. The full-text index holds no text of its own, and no places of
 -- words: a search is a conjunction of words, newest message first.
-CREATE VIRTUAL TABLE search USING fts5(subject, sender, recipient, text, content='', detail=column, prefix='2 3',
+CREATE VIRTUAL TABLE search USING fts5(subject, sender, recipient, text, content='', detail=column, prefix='2 3 4 5',
   tokenize='unicode61 remove_diacritics 0');
 CREATE TABLE facets (seq INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE facet_messages (facet INTEGER NOT NULL, message INTEGER NOT NULL, PRIMARY KEY (facet, message))

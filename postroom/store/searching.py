@@ -12,7 +12,9 @@ from postroom.store.query import Query, Term, match_expression, pieces
 from postroom.store.search_index import ATTACHMENT, facets_of, indexed_upto, texts_of
 
 _FACETS = {"rule", "dest", "kind", "has"}
+_WORDS = ("", "to", "from", "subject")
 _MANY = 2_000
+_FREQUENT = 20_000
 _LONGEST_TAIL = 300
 _MOST_LOOKED_UP = 500
 _UNDER_WAY = "state IN ('pending', 'sending', 'retrying')"
@@ -79,7 +81,7 @@ def _indexed(
     db: sqlite3.Connection, query: Query, floor: int, ceiling: int, limit: int, *, newest: bool, ends: float
 ) -> tuple[list[int], bool]:
     """What the index finds until a moment of the monotonic clock, and whether there was no more time."""
-    sql, values = _statement(query, floor, ceiling, limit, newest, _many(db, query))
+    sql, values = _statement(query, floor, ceiling, limit, newest, _many(db, query) | _frequent(db, query))
     db.set_progress_handler(lambda: int(time.monotonic() > ends), _STEP)
     found: list[int] = []
     try:
@@ -103,20 +105,32 @@ def _many(db: sqlite3.Connection, query: Query) -> frozenset[str]:
     )
 
 
+def _frequent(db: sqlite3.Connection, query: Query) -> frozenset[str]:
+    """Last words that stand in very many mails: each stands for itself alone, not for all words that begin so.
+
+    To merge the places of all these costs more than a page may take; a whole word's are walked in order.
+    """
+    last = {found[-1] for term in query.terms if term.key in _WORDS and (found := pieces(term.value))}
+    some = f"SELECT count(*) FROM (SELECT 1 FROM search WHERE search MATCH ? ORDER BY rowid DESC LIMIT {_FREQUENT})"
+    return frozenset(
+        word for word in last if len(word) > 1 and db.execute(some, (f'"{word}"',)).fetchone()[0] == _FREQUENT
+    )
+
+
 def _statement(
     query: Query, floor: int, ceiling: int, limit: int, newest: bool, many: frozenset[str]
 ) -> tuple[str, list[Any]]:
     """SQL over the indexed messages. What is rarest leads, so that it is walked in order and the rest looked up.
 
-    `many`: states that are so frequent that messages are asked one by one.
+    `many`: states that are so frequent that messages are asked one by one, and words that stand for themselves alone.
     """
-    words = [term for term in query.terms if term.key in ("", "to", "from", "subject")]
+    words = [term for term in query.terms if term.key in _WORDS]
     facets = [term for term in query.terms if term.key in _FACETS]
     positive = [term for term in facets if not term.negated]
     conditions: list[str] = []
     values: list[Any] = []
-    matched = [match_expression(term) or _NOTHING for term in words if not term.negated]
-    unmatched = [each for term in words if term.negated and (each := match_expression(term))]
+    matched = [match_expression(term, many) or _NOTHING for term in words if not term.negated]
+    unmatched = [each for term in words if term.negated and (each := match_expression(term, many))]
     leader, seq = "messages m", "m.seq"
     joined = ""
     if matched:
