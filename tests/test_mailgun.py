@@ -10,6 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -166,6 +167,16 @@ def test_a_large_replay_is_refused_too(desk: Desk) -> None:
     ticket, large = signed(), ("attachment-1", b"x" * 600_000, "a.bin", "application/octet-stream")
     assert post(desk, *PARSED, *ticket, large).messages
     assert post(desk, *PARSED, *ticket, large, ("attachment-2", b"y", "b", "")).status == 401
+
+
+def test_of_two_at_the_same_moment_one_document_has_the_token(desk: Desk) -> None:
+    for number in range(10):
+        ticket = signed(f"{number:050d}")
+        addresses = [f"{name}{number}@in.example.com" for name in ("a", "b", "c", "d")]
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda to: post(desk, *PARSED[1:], ("recipient", to), *ticket), addresses))  # noqa: B023
+        assert sorted(answer.status for answer in answers) == [200, 401, 401, 401]
+        assert len(desk.stored()) == number + 1
 
 
 def test_an_attempt_that_failed_has_used_up_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
