@@ -156,7 +156,7 @@ def paths(folder: Path, size: int) -> Iterator[str]:
         f"/messages/{middle['id']}",
         "/destinations",
         "/rules",
-        "/rules/sets",
+        "/rules/history",
         "/people",
         "/audit",
     )
