@@ -134,8 +134,9 @@ def test_html_that_was_not_cleaned_is_noticed_within_its_frame(room: Mailroom, w
 
     page.route("**/html", serve)
     page.goto(f"/messages/{room.ids['all html']}")
-    _unfold_frames(page)
-    assert any("Content Security Policy" in fault for fault in watch.take())
+    unfold(page)
+    page.locator("iframe").scroll_into_view_if_needed()
+    until(lambda: page.wait_for_timeout(50) or _heard(watch, "Content Security Policy"), "the policy tells")
     assert watch.owned() == [] and room.trap.requests == [], "the second fence holds"
 
 
