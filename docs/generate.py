@@ -1,4 +1,4 @@
-"""Makes docs/integrations.md and the destinations of config.example.yaml say what the code says: `make docs`.
+"""Makes docs/integrations.md, docs/api.md and config.example.yaml say what the code says: `make docs`.
 
 What stands before the first marker line, and after the second, is written by hand and stays.
 """
@@ -6,12 +6,14 @@ What stands before the first marker line, and after the second, is written by ha
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import textwrap
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import Mock
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
@@ -21,11 +23,14 @@ from postroom.config import DestinationCommon  # noqa: E402
 from postroom.fields import Rate, Spec, specs  # noqa: E402
 from postroom.integration import Guarantee, Integration  # noqa: E402
 from postroom.schema.values import setting_of  # noqa: E402
+from postroom.web import api  # noqa: E402
 
 Kinds = Mapping[str, type[Integration]]
 
 PAGE = ROOT / "docs" / "integrations.md"
 EXAMPLE = ROOT / "config.example.yaml"
+API = ROOT / "docs" / "api.md"
+API_BEGIN, API_END = "<!-- routes -->", "<!-- end of routes -->"
 BEGIN = "<!-- From here on made from the code by `make docs`: edit it there. -->"
 EXAMPLE_BEGIN = (
     "  # Every kind with an example, made from the code by `make docs`; take the `#` away from what you need:"
@@ -147,14 +152,29 @@ def _lag(seconds: float) -> str:
     return f"{seconds / 60:g} minutes" if seconds > 90 else f"{seconds:g} seconds"
 
 
+def api_page(before: str) -> str:
+    """docs/api.md: what people wrote, and a table of the routes."""
+    # Routes are declarations: nothing of what they are given is asked for while they are made.
+    parts = {name: Mock() for name in inspect.signature(api.routes).parameters}
+    rows = [
+        f"| {route.method} | `{route.path}` | {route.role} | {_cell(route.summary)} |"
+        for route in api.routes(**{**parts, "ways": ()})
+    ]
+    head, _, rest = before.partition(API_BEGIN)
+    table = _table("method | path | role | what", rows)
+    return f"{head}{API_BEGIN}\n\n{table}\n\n{API_END}{rest.partition(API_END)[2]}"
+
+
 def main() -> None:
-    """Writes both files."""
+    """Writes the files."""
     import app
 
     kinds = app.load_kinds(None)
     for path, make in ((PAGE, page), (EXAMPLE, example)):
         path.write_text(make(path.read_text(encoding="utf-8"), kinds), encoding="utf-8")
         print(f"Wrote {path.relative_to(ROOT)}.")
+    API.write_text(api_page(API.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"Wrote {API.relative_to(ROOT)}.")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ JSON, 422: it is JSON of another form, 503: the store cannot be used now. Each i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from flask import Flask
 
@@ -26,10 +27,16 @@ from postroom.web.api.contract import Route
 from postroom.web.destinations import Deeds, Way
 
 
-def install(
-    app: Flask,
+def install(app: Flask, *, authenticate: serving.Authenticate, **parts: Any) -> None:
+    """Adds the API to an application; before `auth.install`, so that nothing of the pages' rules is asked here.
+
+    `authenticate` takes the header Authorization. `parts`: see `routes`.
+    """
+    serving.install(app, routes(**parts), authenticate)
+
+
+def routes(
     *,
-    authenticate: serving.Authenticate,
     history: History,
     writer: Writer,
     explain: messages.Explain,
@@ -39,14 +46,14 @@ def install(
     desk: RuleDesk,
     active: rules.Active,
     settings: Dashboard,
-) -> None:
-    """Adds the API to an application; before `auth.install`, so that nothing of the pages' rules is asked here.
+) -> list[Route]:
+    """All routes but that of the document.
 
-    `authenticate` takes the header Authorization. `explain` takes a rule set's number and a message. `acting` does what
-    people do to mail. `ways` are the destinations of config.yaml, `deeds` what can be done to them. `desk` keeps drafts
-    of rules, `active` gives the active set. `settings` is the section `dashboard` of config.yaml.
+    `explain` takes a rule set's number and a message. `acting` does what people do to mail. `ways` are the destinations
+    of config.yaml, `deeds` what can be done to them. `desk` keeps drafts of rules, `active` gives the active set.
+    `settings` is the section `dashboard` of config.yaml.
     """
-    routes: list[Route] = [
+    return [
         *messages.routes(history, explain),
         *actions.routes(acting),
         *destinations.routes(history, ways, deeds),
@@ -55,4 +62,3 @@ def install(
         *rule_drafts.routes(desk),
         *people.routes(history, writer, settings),
     ]
-    serving.install(app, routes, authenticate)
