@@ -188,6 +188,10 @@ class History:
             conditions.append(f"d.state = '{DeliveryState(state)}'")
             if state in UNDER_WAY:
                 conditions.append("d.state IN ('pending', 'sending', 'retrying')")
+            if not destination and (state in UNDER_WAY or state == DeliveryState.DEAD):
+                # A partial index has these few by destination: they need not be looked for among all.
+                few = f"state = '{state}'" + (f" AND {_UNDER_WAY_SQL}" if state in UNDER_WAY else "")
+                conditions.append(f"d.seq IN (SELECT seq FROM deliveries WHERE {few})")
         if destination:
             conditions.append("d.destination = ?")
             values.append(destination)
