@@ -127,9 +127,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("header", HOSTILE, ids=[header[:5] for header in HOSTILE])
 def test_headers_of_any_length(header: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(parse_addresses(header)) <= MOST
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_thread_keys_newest_first_and_never_by_blanks() -> None:

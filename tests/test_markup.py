@@ -306,9 +306,9 @@ HOSTILE = [
 @pytest.mark.parametrize("source", HOSTILE, ids=[f"{source[:12]!r}" for source in HOSTILE])
 def test_time_is_linear(source: str) -> None:
     for function in (html_to_markdown, html_to_text, safe_html, escape_markdown, escape_textile, split_reply):
-        started = time.perf_counter()
+        started = time.process_time()
         function(source)
-        assert time.perf_counter() - started < len(source) / 1e6 + 0.5, function
+        assert time.process_time() - started < len(source) / 1e6 + 0.5, function
 
 
 @pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")

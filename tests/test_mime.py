@@ -299,9 +299,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("raw", HOSTILE, ids=[str(raw[:40]) for raw in HOSTILE])
 def test_time_is_linear(raw: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     read_mime(raw).shown_headers()
-    assert time.perf_counter() - started < len(raw) / 1e6 + 0.5
+    assert time.process_time() - started < len(raw) / 1e6 + 0.5
 
 
 @pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")

@@ -230,9 +230,9 @@ def test_any_text_can_be_split(text: str) -> None:
     ],
 )  # fmt: skip
 def test_time_is_linear(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     split_reply(hostile)
-    assert time.perf_counter() - started < len(hostile) / 1e6 + 0.5
+    assert time.process_time() - started < len(hostile) / 1e6 + 0.5
 
 
 @pytest.mark.skipif(not CASES.exists(), reason=f"the cases of reply texts are not here: no {CASES}")

@@ -52,9 +52,9 @@ def mail(text: str, headers: tuple[tuple[str, str], ...] = ()) -> Message:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=[repr(each[:4]) for each in HOSTILE])
 def test_long_texts(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     RULES.evaluate(mail(text))
-    short = time.perf_counter() - started
+    short = time.process_time() - started
     # A dozen fields of up to a million characters each, searched by a hundred tests: about a tenth of a second each.
     assert short < 5, "linear, however large the constant"
 
@@ -64,9 +64,9 @@ def test_twice_the_text_takes_twice_the_time() -> None:
         message = mail("aB " * length)
         best = 9.0
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             RULES.evaluate(message)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     small, large = took(20_000), took(160_000)
@@ -75,6 +75,6 @@ def test_twice_the_text_takes_twice_the_time() -> None:
 
 def test_ten_thousand_headers() -> None:
     headers = tuple((f"X-{number % 7}" if number % 3 else "X-Y", "a" * 200) for number in range(10_000))
-    started = time.perf_counter()
+    started = time.process_time()
     RULES.evaluate(mail("hello", headers))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

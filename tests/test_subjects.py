@@ -130,6 +130,6 @@ def test_a_base_subject_is_its_own_base_and_no_longer(subject: str) -> None:
     ],
 )
 def test_time_is_linear(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     base_subject(hostile), item_keys(hostile), has_reply_prefix(hostile)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
