@@ -8,15 +8,20 @@ from playwright.sync_api import Locator, Page
 from tests.browser.conftest import Open
 from tests.browser.mailroom import PASSWORD, Mailroom
 from tests.browser.watch import unfold, violations
+from tests.instance import until
 
 _MOST = 400
 """Steps to what is looked for."""
 _SEEN = """element => {
-  const style = getComputedStyle(element), box = element.getBoundingClientRect();
-  const outlined = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;
+  // The whole row of a list may be marked for the link in it, and a page scrolls to what has the keyboard.
+  const marked = each => {
+    const style = getComputedStyle(each);
+    return (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== 'none';
+  };
+  const box = element.getBoundingClientRect();
   return {
     tag: element.outerHTML.slice(0, 160),
-    marked: outlined || style.boxShadow !== 'none',
+    marked: marked(element) || (element.closest('li') !== null && marked(element.closest('li'))),
     inside: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth,
   };
 }"""
@@ -35,7 +40,7 @@ def _reach(page: Page, target: Locator, key: str = "Tab") -> None:
         seen = at.evaluate(_SEEN)
         assert seen["marked"], f"the keyboard cannot be seen at {seen['tag']}"
         if at.evaluate("(each, other) => each === other", wanted):
-            assert seen["inside"], f"out of sight: {seen['tag']}"
+            until(lambda: page.wait_for_timeout(20) or wanted.evaluate(_SEEN)["inside"], f"in sight: {seen['tag']}", 3)
             return
     raise AssertionError(f"not reached by Tab: {target}")
 
@@ -45,6 +50,12 @@ def _press(page: Page, target: Locator, key: str = "Enter") -> None:
     _reach(page, target)
     with page.expect_navigation():
         page.keyboard.press(key)
+
+
+def _inspect(page: Page, scripts: bool) -> None:
+    """The page in between. Where scripts are off, axe-core cannot run either."""
+    unfold(page)
+    assert not scripts or violations(page) == []
 
 
 def _button(page: Page, name: str) -> Locator:
@@ -105,7 +116,7 @@ def test_retries_a_dead_delivery(scripts: bool, room: Mailroom, window: Open) ->
     card = page.get_by_role("article", name="Delivery to strict")
     _press(page, card.get_by_role("link", name="Retry").or_(card.get_by_role("button", name="Retry")))
     if "/retry" in page.url:
-        assert violations(page) == []
+        _inspect(page, scripts)
         _press(page, page.locator("#act button"))
     assert page.get_by_role("status").inner_text()
     room.instance.wait_for_states(message, "dead", "delivered")
@@ -121,7 +132,7 @@ def test_decides_about_a_held_message(act: str, scripts: bool, room: Mailroom, w
     page.goto(f"/messages/{message}")
     _press(page, _link(page, act).or_(_button(page, act)))
     if not page.url.endswith(message):
-        assert violations(page) == []
+        _inspect(page, scripts)
         _press(page, page.locator("#act button"))
     (row,) = room.instance.rows("SELECT state FROM messages WHERE id = ?", message)
     assert row["state"] != "held"
@@ -136,8 +147,10 @@ def test_acts_on_many_after_a_preview(scripts: bool, room: Mailroom, window: Ope
     page.goto("/messages?state=unmatched")
     _reach(page, page.locator(f"input[value='{message}']"))
     page.keyboard.press("Space")
-    _press(page, page.locator("[form=bulk][value=discard], #bulk [value=discard]"))
-    assert violations(page) == []
+    _reach(page, page.locator("#bulk select"))
+    page.keyboard.type("Discard")
+    _press(page, page.locator("#bulk").get_by_role("button", name="Preview"))
+    _inspect(page, scripts)
     _press(page, page.locator("#confirm button"))
     (row,) = room.instance.rows("SELECT state FROM messages WHERE id = ?", message)
     assert row["state"] == "discarded"
@@ -163,7 +176,7 @@ def test_edits_a_rule_and_makes_it_active(scripts: bool, room: Mailroom, window:
     path = "90-newsletters.yaml"
     page.goto(f"/rules/file?path={path}")
     if scripts:
-        _reach(page, page.locator(".ace_text-input, #text").locator("visible=true"))
+        _reach(page, page.locator("#edit .ace_scroller"))
         page.keyboard.press("Enter")
     else:
         _reach(page, page.locator("#text"))
@@ -173,10 +186,8 @@ def test_edits_a_rule_and_makes_it_active(scripts: bool, room: Mailroom, window:
         page.keyboard.press("Escape")
     _press(page, page.locator("button[value=review]"))
     assert page.url.split("?")[0].endswith("/rules/draft")
-    unfold(page)
-    assert violations(page) == []
-    before = room.instance.rows("SELECT COUNT(*) AS n FROM events WHERE what LIKE '%activate%'")[0]["n"]
-    _press(page, page.locator("form[action$='/rules/draft/activate'] button").last)
+    _inspect(page, scripts)
+    _press(page, page.locator("#activate"))
     text = (room.instance.folder / "rules" / path).read_text(encoding="utf-8")
-    assert text.startswith(f"# edited {'with' if scripts else 'without'} scripts\n"), before
+    assert text.startswith(f"# edited {'with' if scripts else 'without'} scripts\n")
     assert watch.take() == []
