@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.yaml
 
-.PHONY: run demo test bench lint lock schema docs clean
+.PHONY: run demo test bench lint lock schema docs screenshots clean
 
 run: $(VENV)/ready
 	@[ -e $(CONFIG) ] || $(BIN)/python app.py init --config $(CONFIG)
@@ -39,6 +39,10 @@ schema: $(VENV)/ready
 # The tables of docs/integrations.md and the examples of config.example.yaml, from the code; a test tells when they are stale.
 docs: $(VENV)/ready
 	@$(BIN)/python docs/generate.py
+
+# The pictures of the README and the docs, of a demo that is started for them. Needs chromium.
+screenshots: $(VENV)/ready
+	@$(BIN)/python docs/screenshots.py docs/images --demo
 
 clean:
 	rm -rf $(VENV) build *.egg-info
