@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
 from werkzeug.security import generate_password_hash
 
 from postroom.ids import now_ms
@@ -19,7 +21,8 @@ from tests.instance import ROOT, Instance, document, hook, message_id_of, until
 from tests.servers import Receiver, Reply, closed_port
 
 PASSWORD = "correct horse battery"
-PEOPLE = {"vera": "viewer", "otto": "operator", "edda": "editor"}
+PEOPLE = {"vera": "viewer", "otto": "operator", "edda": "editor", "egon": "editor"}
+"""Of the two editors edda has a draft of the rules all the time."""
 SAMPLES = sorted((ROOT / "rules" / "samples").glob("*.eml"))
 DESKS = ("support", "bugs", "billing", "contact", "operations", "forum")
 
@@ -151,6 +154,7 @@ def _fill(room: Mailroom) -> None:
     for name, body in hostile.mails(room.trap.url):
         room.ids[name] = room.instance.post(json.dumps(body).encode()).message
         room.hostile.append(room.ids[name])
+    _draft(room, "40-monitoring.yaml", "# An edit that is not active.\nrules: [{name: Cut off\n")
     until(lambda: _settled(room.instance), "every delivery is where it stays", 60)
 
 
@@ -164,6 +168,18 @@ def _converse(room: Mailroom) -> None:
         reply = document("Re: The heating is cold", text=text, recipient="support@customer.example", in_reply_to=last)
         room.ids[f"reply {number}"] = room.instance.post(reply).message
         last = message_id_of(reply)
+
+
+def _draft(room: Mailroom, path: str, text: str) -> None:
+    """Saves an edit of a rule file as edda does."""
+    with requests.Session() as session:
+
+        def post(url: str, **fields: str) -> None:
+            hidden = dict(re.findall(r'name="(csrf_token|was)" value="([^"]*)"', session.get(url, timeout=20).text))
+            session.post(url, data={**hidden, **fields}, timeout=20).raise_for_status()
+
+        post(f"{room.base}/login", name="edda", password=PASSWORD)
+        post(f"{room.base}/rules/file?path={path}", text=text, do="save")
 
 
 def _settled(instance: Instance) -> bool:

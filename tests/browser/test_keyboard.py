@@ -172,7 +172,7 @@ def test_pauses_and_resumes_a_destination(scripts: bool, room: Mailroom, window:
 
 @scripted
 def test_edits_a_rule_and_makes_it_active(scripts: bool, room: Mailroom, window: Open) -> None:
-    page, watch = window("edda", java_script_enabled=scripts)
+    page, watch = window("egon", java_script_enabled=scripts)
     path = "90-newsletters.yaml"
     page.goto(f"/rules/file?path={path}")
     if scripts:
@@ -181,7 +181,8 @@ def test_edits_a_rule_and_makes_it_active(scripts: bool, room: Mailroom, window:
     else:
         _reach(page, page.locator("#text"))
     page.keyboard.press("Control+Home")
-    page.keyboard.type(f"# edited {'with' if scripts else 'without'} scripts\n")
+    # The full stop also ends what the editor offers to complete: Enter would take it.
+    page.keyboard.type(f"# edited {'with' if scripts else 'without'} scripts.\n")
     if scripts:
         page.keyboard.press("Escape")
     _press(page, page.locator("button[value=review]"))
@@ -189,5 +190,5 @@ def test_edits_a_rule_and_makes_it_active(scripts: bool, room: Mailroom, window:
     _inspect(page, scripts)
     _press(page, page.locator("#activate"))
     text = (room.instance.folder / "rules" / path).read_text(encoding="utf-8")
-    assert text.startswith(f"# edited {'with' if scripts else 'without'} scripts\n")
+    assert text.startswith(f"# edited {'with' if scripts else 'without'} scripts.\n")
     assert watch.take() == []

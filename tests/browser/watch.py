@@ -13,8 +13,14 @@ from tests.browser.hostile import OWNED
 
 _AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 _STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_OF_COLOURS = ["color-contrast", "link-in-text-block"]
+OF_COLOURS = ("color-contrast", "link-in-text-block")
 """What may differ between light and dark."""
+OF_LAYOUT = (
+    *OF_COLOURS, "scrollable-region-focusable", "target-size", "heading-order", "landmark-unique", "region",
+    "page-has-heading-one", "landmark-one-main", "duplicate-id-aria", "label", "button-name", "link-name", "list",
+    "definition-list", "aria-hidden-focus", "skip-link", "svg-img-alt", "image-alt", "select-name",
+)  # fmt: skip
+"""What may differ between wide and narrow windows, where parts are hidden or shown."""
 _LOCAL = ("data", "blob", "about")
 
 
@@ -90,11 +96,18 @@ def unfold(page: Page) -> None:
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
 
 
-def violations(page: Page, *, colours_only: bool = False, without: tuple[str, ...] = ()) -> list[str]:
-    """What axe-core finds on the page, a line each. Frames hold a stranger's HTML and are looked at as pages."""
+def violations(page: Page, *, only: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> list[str]:
+    """What axe-core finds on the page, a line each. Frames hold a stranger's HTML and are looked at as pages.
+
+    `only`: these rules of it, else all.
+    """
     if not page.evaluate("'axe' in window"):
         page.evaluate(f"{_AXE}; 0")
-    run = {"type": "rule", "values": _OF_COLOURS} if colours_only else {"type": "tag", "values": _STANDARDS}
+    run = (
+        {"type": "rule", "values": [name for name in only if name not in without]}
+        if only
+        else {"type": "tag", "values": _STANDARDS}
+    )
     options = {
         "runOnly": run,
         "iframes": False,
