@@ -121,7 +121,9 @@
   const completer = {
     identifierRegexps: [/[\w+.\-]/],
     getCompletions(_, session, position, prefix, done) {
-      if (!schema) { done(null, []); return; }
+      // In a comment Enter must stay a new line.
+      const before = session.getLine(position.row).slice(0, position.column);
+      if (!schema || /(^|\s)#/.test(before.replace(/"[^"]*"|'[^']*'/g, ""))) { done(null, []); return; }
       const found = RuleCompletion.offers(schema, session.getValue(), position.row, position.column - prefix.length);
       const after = session.getLine(position.row).slice(position.column);
       done(null, found.map((each, at) => ({
