@@ -11,6 +11,7 @@ import re
 import smtplib
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -254,7 +255,8 @@ class _Client(smtplib.SMTP):
 def _lost(server: MailServer, exchange: Exchange, opened: Session | None, detail: str) -> DeliveryError:
     """The error of a session that ended before its time."""
     unknown = opened is not None and opened.handed_over
-    if exchange.expired:
+    # The watcher shuts the socket first and says so after it.
+    if exchange.expired or exchange.ends <= time.monotonic():
         detail = f"was not done within {server.timeout:g} s"
     return DeliveryError(server.mask(f"{server.shown} {detail}"), unknown=unknown)
 

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from postroom.message import Message
 from postroom.store.content import unpack
 from postroom.store.database import FILE_NAME, connect
 from postroom.store.history import History
+from tests.servers import closed_port
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET_KEY = "secret-Zq3vJ8mW1xK7"
@@ -54,12 +54,6 @@ def until(probe: Callable[[], T | None], what: str, seconds: float = 15.0) -> T:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.01)
     return value
-
-
-def free_port() -> int:
-    """A port of loopback where nobody listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def document(
@@ -149,7 +143,7 @@ class Instance:
     ) -> None:
         """`sections` are further top-level sections of config.yaml."""
         self.folder = folder
-        self.port = free_port()
+        self.port = closed_port()
         self.data_dir = folder / "data"
         self.database = self.data_dir / FILE_NAME
         self.config_file = folder / "config.yaml"

@@ -15,8 +15,7 @@ from typing import Any, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from tests.instance import free_port
-from tests.servers import raw_server
+from tests.servers import closed_port, raw_server
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Sink:
         self.commands: list[str] = []
         self.on_rcpt: Callable[[str], str | None] = lambda address: None
         self.on_data: Callable[[], str | None] = lambda: None
-        self.host, self.port = "localhost" if tls else "127.0.0.1", free_port()
+        self.host, self.port = "localhost" if tls else "127.0.0.1", closed_port()
 
         def known(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
             good = isinstance(data, LoginPassword) and (data.login, data.password) == (

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.instance import ARCHIVE_ALL, ROOT, SECRET_KEY, VALIDATION_KEY, Instance, document, free_port, run_command
+from tests.instance import ARCHIVE_ALL, ROOT, SECRET_KEY, VALIDATION_KEY, Instance, document, run_command
+from tests.servers import closed_port
 
 MAIL = b"""\
 From: =?utf-8?q?J=C3=B6?= <jo@example.org>
@@ -59,7 +60,7 @@ def test_without_a_configuration_it_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_init_check_and_serve_on_a_fresh_folder(tmp_path: Path) -> None:
-    port = free_port()
+    port = closed_port()
     done = run_command(
         "init", "--listen", f"127.0.0.1:{port}", "--public-url", "https://mail.example.com", cwd=tmp_path
     )
@@ -132,7 +133,7 @@ def test_send_says_what_is_wrong(house: Instance, tmp_path: Path) -> None:
     broken = house.command("send", str(bad))
     assert broken.returncode == 1
     assert "bad.json cannot be read as mail" in broken.stderr
-    nobody = house.command("send", str(good), "--url", f"http://127.0.0.1:{free_port()}")
+    nobody = house.command("send", str(good), "--url", f"http://127.0.0.1:{closed_port()}")
     assert nobody.returncode == 1
     assert "does not answer" in nobody.stderr
     nowhere = house.command("send", str(good), "--ingress", "nowhere")
@@ -228,7 +229,7 @@ def test_serve_shows_the_way_in_but_no_key(house: Instance) -> None:
 
 def test_a_second_instance_on_the_same_folder_delivers_nothing(house: Instance, tmp_path: Path) -> None:
     config = tmp_path / "second.yaml"
-    text = house.config_file.read_text().replace(f":{house.port}", f":{free_port()}")
+    text = house.config_file.read_text().replace(f":{house.port}", f":{closed_port()}")
     config.write_text(text.replace("data_dir: data", f"data_dir: {house.data_dir}").replace(
         "rules_dir: rules", f"rules_dir: {house.folder / 'rules'}"))  # fmt: skip
     done = run_command("dispatch", "--config", str(config), cwd=tmp_path)

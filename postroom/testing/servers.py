@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -47,6 +49,11 @@ class Reply:
 
 CLOSE = Reply(status=0)
 """Closes the connection without an answer."""
+
+_WORKERS = 16
+_FIRST_PORT, _LAST_PORT = 10_000, 32_000
+"""Linux gives away those from 32,768 on."""
+_given: set[int] = set()
 
 Script = Callable[[Request], Reply | None]
 
@@ -161,9 +168,18 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def closed_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port where nobody listens, for a server that is started a while later.
+
+    It is none of those that the system gives away by itself, and tests that run side by side are given different ones.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _WORKERS
+    while True:
+        port = random.randrange(_FIRST_PORT, _LAST_PORT, _WORKERS) + worker
+        if port in _given:
+            continue
+        _given.add(port)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def read_request(connection: socket.socket) -> bytes:
