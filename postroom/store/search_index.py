@@ -8,6 +8,7 @@ own words the same way.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -43,9 +44,12 @@ def index_next(db: sqlite3.Connection, most: int) -> int:
         "SELECT message, rule, destination FROM deliveries WHERE message > ? AND message <= ?", (upto, last)
     ).fetchall()
     statistics.count_messages(db, rows, owed)
+    places: defaultdict[int, list[str]] = defaultdict(list)
+    for message, _, destination in owed:
+        places[message].append(destination)
     texts = []
     for row in rows:
-        add_facets(db, row["seq"], facets_of(db, row))
+        add_facets(db, row["seq"], facets_of(row, places[row["seq"]]))
         texts.append((row["seq"], *texts_of(row)))
     db.executemany("INSERT INTO search (rowid, subject, sender, recipient, text) VALUES (?, ?, ?, ?, ?)", texts)
     db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_UPTO, str(last)))
@@ -73,16 +77,17 @@ def changing(db: sqlite3.Connection, seq: int) -> Iterator[None]:
         return
     _count(db, seq, -1)
     yield
-    add_facets(db, seq, facets_of(db, _count(db, seq, 1)))
+    add_facets(db, seq, _count(db, seq, 1))
 
 
-def _count(db: sqlite3.Connection, seq: int, sign: int) -> sqlite3.Row:
+def _count(db: sqlite3.Connection, seq: int, sign: int) -> list[str]:
+    """Adds a message to the statistics, or takes it out. Returns its facets."""
     row: sqlite3.Row = db.execute(
         "SELECT seq, received_at, ingress, state, matched, kinds, attachments FROM messages WHERE seq = ?", (seq,)
     ).fetchone()
     owed = db.execute("SELECT message, rule, destination FROM deliveries WHERE message = ?", (seq,)).fetchall()
     statistics.count_messages(db, [row], owed, sign)
-    return row
+    return facets_of(row, [each["destination"] for each in owed])
 
 
 def remove(db: sqlite3.Connection, seq: int) -> None:
@@ -101,12 +106,11 @@ def remove(db: sqlite3.Connection, seq: int) -> None:
     db.execute("DELETE FROM facet_messages WHERE message = ?", (seq,))
 
 
-def facets_of(db: sqlite3.Connection, row: sqlite3.Row) -> list[str]:
-    """What a message is found by beside its words."""
+def facets_of(row: sqlite3.Row, destinations: Iterable[str]) -> list[str]:
+    """What a message is found by beside its words. `destinations`: where it is owed."""
     facets = [f"rule:{name}" for name in row["matched"].split("\n") if name]
     facets += [f"kind:{kind}" for kind in row["kinds"].split()]
-    owed = db.execute("SELECT DISTINCT destination FROM deliveries WHERE message = ?", (row["seq"],))
-    facets += [f"dest:{name}" for (name,) in owed]
+    facets += [f"dest:{name}" for name in destinations]
     return [*facets, ATTACHMENT] if row["attachments"] else facets
 
 

@@ -256,7 +256,8 @@ def _meets(db: sqlite3.Connection, row: sqlite3.Row, term: Term) -> bool:
         same = db.execute("SELECT conversation FROM messages WHERE id = ?", (term.value.lower(),)).fetchone()
         return same is not None and same[0] == row["conversation"]
     if term.key in _FACETS:
-        return _facet(term) in facets_of(db, row)
+        owed = db.execute("SELECT destination FROM deliveries WHERE message = ?", (row["seq"],))
+        return _facet(term) in facets_of(row, [each[0] for each in owed])
     subject, sender, recipient, text = (each.split() for each in texts_of(row))
     words = {"to": recipient, "from": sender, "subject": subject}.get(term.key, [*subject, *sender, *recipient, *text])
     wanted = pieces(term.value)
