@@ -1,7 +1,8 @@
-"""What many tests share: running instances that end with their test."""
+"""What many tests share: running instances that end with their test, and what a run says at its end."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,3 +37,12 @@ def start_instance(make_instance: Start) -> Start:
         return make_instance(**options).start()
 
     return start
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says loudly what was not run, and why."""
+    # Here, and not beside the tests: where these run side by side, the process that tells reads no other conftest.py.
+    reports = terminalreporter.stats.get("skipped", [])
+    for reason, count in Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports).items():
+        terminalreporter.section(f"{count} tests not run", red=True)
+        terminalreporter.line(reason, red=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, syn
 from tests.browser import mailroom
 from tests.browser.mailroom import PASSWORD, PEOPLE, Mailroom
 from tests.browser.watch import Watch
+from tests.needs import require
 from tests.servers import Receiver
 
 CHROMIUM = shutil.which("chromium")
@@ -23,9 +23,7 @@ _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A real Chromium. Without one tests fail where CI=true, and are skipped elsewhere."""
-    if CHROMIUM is None:
-        reason = "real Chromium absent: apt-get install chromium"
-        pytest.fail(reason, pytrace=False) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    require(None if CHROMIUM else "real Chromium absent: apt-get install chromium")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
         yield chromium
