@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import os
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,36 +13,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 import requests
 
-from tests.servers import closed_port
+from tests.integration.real_server import Script
 
-SCRIPT = Path(__file__).parent.parent.parent / ".ci/chats.sh"
-ABSENT = "real Chats absent: Synapse, mosquitto and ngircd are not there; .ci/chats.sh install"
+SCRIPT = Script("chats", "Chats (Synapse, mosquitto and ngircd)")
 
 
 @contextlib.contextmanager
 def running(name: str, folder: Path) -> Iterator[int]:
-    """The port of a server. Where it is absent tests fail where CI=true, and are skipped elsewhere."""
-    if subprocess.run([SCRIPT, "present"], check=False).returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail(ABSENT, pytrace=False)
-        pytest.skip(ABSENT)
-    port = closed_port()
-    environment = {**os.environ, "PORT": str(port), "RUN": str(folder / name)}
-    log = folder / f"{name}.log"
-    with log.open("w") as output:
-        # Its output goes to a file: the server would keep a pipe open.
-        started = subprocess.run(
-            [SCRIPT, "start", name], env=environment, check=False, stdout=output, stderr=output, timeout=120
-        )
-    if started.returncode != 0:
-        raise RuntimeError(f"{name} does not start: {log.read_text()[-3000:]}")
-    try:
-        yield port
-    finally:
-        subprocess.run([SCRIPT, "stop"], env=environment, check=True, timeout=60)
+    """The port of a server."""
+    with SCRIPT.running(folder / name, name) as environment:
+        yield int(environment["PORT"])
 
 
 @dataclass(frozen=True)

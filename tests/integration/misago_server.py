@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
+import contextlib
 import os
 import shutil
-import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from tests.servers import closed_port
+from tests.integration.real_server import Environment, Script
 
-SCRIPT = Path(__file__).parent.parent.parent / ".ci/misago.sh"
-
-
-def absent() -> str | None:
-    """Why there is no Misago to start; None where there is one."""
-    if subprocess.run([SCRIPT, "present"], check=False).returncode == 0:
-        return None
-    return "real Misago absent: its tests are not run; .ci/misago.sh install"
-
-
-def _script(command: str, environment: dict[str, str]) -> None:
-    # Its output goes to a file: the server would keep a pipe open.
-    log = Path(environment["RUN"]) / "script.log"
-    with log.open("w") as output:
-        done = subprocess.run(
-            [SCRIPT, command], env=environment, check=False, stdout=output, stderr=output, timeout=300
-        )
-    if done.returncode:
-        raise RuntimeError(f"{SCRIPT} {command} failed: {log.read_text()[-3000:]}")
-
-
-def _seed() -> Path:
-    """The snapshot of a seeded cluster. Seeding takes half a minute: it is kept as long as the script is the same."""
-    version = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:8]
-    folder = SCRIPT.parent.parent / ".run" / f"misago-seed-{version}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _script("seed", {**os.environ, "RUN": str(folder), "PGPORT": str(closed_port())})
-    return folder / "snap.tar"
+SCRIPT = Script("misago", "Misago", ("PORT", "PGPORT"))
 
 
 @dataclass(frozen=True)
@@ -52,23 +22,19 @@ class MisagoServer:
     """Where it is. `admin` moderates; `postroom` is a plain member; categories: First category, Support/Printers."""
 
     url: str
-    environment: dict[str, str] = field(repr=False)
+    environment: Environment = field(repr=False)
     passwords = {"admin": "AdminPass123", "postroom": "PostroomPass123"}
 
     @classmethod
-    def start(cls, run: Path) -> MisagoServer:
-        """Starts a fresh one with its files in the folder `run`. Several may run at once."""
-        port = closed_port()
-        environment = {**os.environ, "PORT": str(port), "PGPORT": str(closed_port()), "RUN": str(run)}
-        run.mkdir(parents=True, exist_ok=True)
-        shutil.copy(_seed(), run)
-        _script("reset", environment)
-        _script("start", environment)
-        return cls(f"http://127.0.0.1:{port}", environment)
-
-    def stop(self) -> None:
-        _script("stop", self.environment)
-        _script("drop_cluster", self.environment)
+    @contextlib.contextmanager
+    def start(cls, run: Path) -> Iterator[MisagoServer]:
+        """A fresh one with its files in the folder `run`. Several may run at once."""
+        shutil.copy(SCRIPT.seed() / "snap.tar", run)
+        try:
+            with SCRIPT.running(run) as environment:
+                yield cls(f"http://127.0.0.1:{environment['PORT']}", environment)
+        finally:
+            SCRIPT.run({**os.environ, "RUN": str(run)}, "drop_cluster")
 
     @property
     def port(self) -> int:

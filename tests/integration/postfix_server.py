@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import smtplib
-import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.servers import closed_port
+from tests.integration.real_server import Environment, Script
 
-SCRIPT = Path(__file__).parent.parent.parent / ".ci/postfix.sh"
-
-
-def absent() -> str | None:
-    """Why there is no Postfix to start; None where there is one."""
-    if subprocess.run([SCRIPT, "present"], check=False).returncode == 0:
-        return None
-    return "real Postfix absent: its tests are not run; .ci/postfix.sh install (it is started as root)"
+SCRIPT = Script("postfix", "Postfix", hint=" (it is started as root)")
 
 
 @dataclass(frozen=True)
@@ -31,23 +23,20 @@ class PostfixServer:
 
     port: int
     folder: Path
-    environment: dict[str, str] = field(repr=False)
+    environment: Environment = field(repr=False)
 
     @classmethod
-    def start(cls, url: str, token: str) -> PostfixServer:
-        """Starts a fresh one that hands its mail to an ingress."""
+    @contextlib.contextmanager
+    def start(cls, url: str, token: str) -> Iterator[PostfixServer]:
+        """A fresh one that hands its mail to an ingress."""
         # Users of Postfix must be able to enter its folder: none of pytest's, which are closed to others.
         folder = Path(tempfile.mkdtemp(prefix="postroom-postfix-"))
         folder.chmod(0o755)
-        port = closed_port()
-        environment = {**os.environ, "RUN": str(folder), "PORT": str(port), "URL": url, "TOKEN": token}
-        made = cls(port, folder, environment)
-        made._run("start")
-        return made
-
-    def stop(self) -> None:
-        self._run("stop")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            with SCRIPT.running(folder, URL=url, TOKEN=token) as environment:
+                yield cls(int(environment["PORT"]), folder, environment)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def send(self, mail: bytes, *recipients: str, sender: str = "jo@example.org") -> None:
         """Hands a mail in by SMTP."""
@@ -60,16 +49,4 @@ class PostfixServer:
 
     def queue(self) -> Sequence[dict[str, Any]]:
         """What waits."""
-        return [json.loads(line) for line in self._run("queue").splitlines()]
-
-    def _run(self, command: str) -> str:
-        # Its output goes to a file: the server would keep a pipe open.
-        with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(
-                [SCRIPT, command], env=self.environment, check=False, stdout=output, stderr=output, timeout=120
-            )
-            output.seek(0)
-            told = output.read()
-        if done.returncode:
-            raise RuntimeError(f"{SCRIPT} {command} failed: {told[-3000:]}")
-        return told
+        return [json.loads(line) for line in SCRIPT.run(self.environment, "queue").splitlines()]

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
+import contextlib
 import os
 import re
 import shutil
-import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from tests.servers import closed_port
+from tests.integration.real_server import Script
 
-SCRIPT = Path(__file__).parent.parent.parent / ".ci/redmine.sh"
-
-
-def absent() -> str | None:
-    """Why there is no Redmine to start; None where there is one."""
-    if subprocess.run([SCRIPT, "present"], check=False).returncode == 0:
-        return None
-    return "real Redmine absent: its tests are not run; .ci/redmine.sh install"
-
-
-def _script(command: str, environment: dict[str, str]) -> None:
-    # Its output goes to a file: the server would keep a pipe open.
-    log = Path(environment["RUN"]) / "script.log"
-    with log.open("w") as output:
-        done = subprocess.run(
-            [SCRIPT, command], env=environment, check=False, stdout=output, stderr=output, timeout=300
-        )
-    if done.returncode:
-        raise RuntimeError(f"{SCRIPT} {command} failed: {log.read_text()[-3000:]}")
-
-
-def _seed() -> Path:
-    """The folder of a seeded database. Seeding takes some seconds, so it is kept as long as the script is the same."""
-    version = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:8]
-    folder = SCRIPT.parent.parent / ".run" / f"redmine-seed-{version}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _script("seed", {**os.environ, "RUN": str(folder)})
-    return folder
+SCRIPT = Script("redmine", "Redmine")
 
 
 @dataclass(frozen=True)
@@ -55,23 +25,17 @@ class RedmineServer:
     url: str
     key: str
     project: str
-    environment: dict[str, str] = field(repr=False)
 
     @classmethod
-    def start(cls, run: Path) -> RedmineServer:
-        """Starts a fresh one with its files in the folder `run`. Several may run at once."""
-        port = closed_port()
-        environment = {**os.environ, "PORT": str(port), "RUN": str(run)}
-        seed = _seed()
-        run.mkdir(parents=True, exist_ok=True)
+    @contextlib.contextmanager
+    def start(cls, run: Path) -> Iterator[RedmineServer]:
+        """A fresh one with its files in the folder `run`. Several may run at once."""
+        seed = SCRIPT.seed()
         for name in ("snap.sqlite3", "key"):
             shutil.copy(seed / name, run)
-        _script("reset", environment)
-        _script("start", environment)
-        return cls(f"http://127.0.0.1:{port}", (run / "key").read_text().strip(), "inbox", environment)
-
-    def stop(self) -> None:
-        _script("stop", self.environment)
+        SCRIPT.run({**os.environ, "RUN": str(run)}, "reset")
+        with SCRIPT.running(run) as environment:
+            yield cls(f"http://127.0.0.1:{environment['PORT']}", (run / "key").read_text().strip(), "inbox")
 
     @property
     def port(self) -> int:

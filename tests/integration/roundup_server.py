@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from tests.servers import closed_port
+from tests.integration.real_server import Script
 
-SCRIPT = Path(__file__).parent.parent.parent / ".ci/roundup.sh"
-
-
-def absent() -> str | None:
-    """Why there is no Roundup to start; None where there is one."""
-    if subprocess.run([SCRIPT, "present"], check=False).returncode == 0:
-        return None
-    return "real Roundup absent: its tests are not run; .ci/roundup.sh install"
-
-
-def _script(command: str, environment: dict[str, str]) -> None:
-    # Its output goes to a file: the server would keep a pipe open.
-    log = Path(environment["RUN"]) / "script.log"
-    with log.open("w") as output:
-        done = subprocess.run([SCRIPT, command], env=environment, check=False, stdout=output, stderr=output, timeout=90)
-    if done.returncode:
-        raise RuntimeError(f"{SCRIPT} {command} failed: {log.read_text()[-3000:]}")
+SCRIPT = Script("roundup", "Roundup")
 
 
 @dataclass(frozen=True)
@@ -36,25 +20,16 @@ class RoundupServer:
     """Where its tracker is, and who may use it: the user `postroom`, with the rights of the role User."""
 
     url: str
-    environment: dict[str, str] = field(repr=False)
+    port: int
     username: str = "postroom"
     password: str = "BotPass123"
 
     @classmethod
-    def start(cls, run: Path, *, rate: int = 0) -> RoundupServer:
-        """Starts one with its files in the folder `run`. `rate`: calls in half a minute before it answers 429."""
-        port = closed_port()
-        environment = {**os.environ, "PORT": str(port), "RUN": str(run), "RATE": str(rate)}
-        run.mkdir(parents=True, exist_ok=True)
-        _script("start", environment)
-        return cls(f"http://127.0.0.1:{port}/demo", environment)
-
-    def stop(self) -> None:
-        _script("stop", self.environment)
-
-    @property
-    def port(self) -> int:
-        return int(self.environment["PORT"])
+    @contextlib.contextmanager
+    def start(cls, run: Path, *, rate: int = 0) -> Iterator[RoundupServer]:
+        """A fresh one with its files in the folder `run`. `rate`: calls in half a minute before it answers 429."""
+        with SCRIPT.running(run, RATE=str(rate)) as environment:
+            yield cls(f"http://127.0.0.1:{environment['PORT']}/demo", int(environment["PORT"]))
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """One call of the administrator's."""

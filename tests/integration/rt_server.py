@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import base64
-import os
-import subprocess
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from tests.servers import closed_port
+from tests.integration.real_server import Script
 
-SCRIPT = Path(__file__).parent.parent.parent / ".ci/rt.sh"
-
-
-def absent() -> str | None:
-    """Why there is no Request Tracker to start; None where there is one."""
-    if subprocess.run([SCRIPT, "present"], check=False).returncode == 0:
-        return None
-    return "real Request Tracker absent: its tests are not run; .ci/rt.sh install"
-
-
-def _script(command: str, environment: dict[str, str]) -> None:
-    # Its output goes to a file: the server would keep a pipe open.
-    log = Path(environment["RUN"]) / "script.log"
-    with log.open("w") as output:
-        done = subprocess.run([SCRIPT, command], env=environment, check=False, stdout=output, stderr=output, timeout=90)
-    if done.returncode:
-        raise RuntimeError(f"{SCRIPT} {command} failed: {log.read_text()[-3000:]}")
+SCRIPT = Script("rt", "Request Tracker")
 
 
 @dataclass(frozen=True)
@@ -39,20 +23,14 @@ class RtServer:
     url: str
     token: str = field(repr=False)
     admin_token: str = field(repr=False)
-    environment: dict[str, str] = field(repr=False)
 
     @classmethod
-    def start(cls, run: Path) -> RtServer:
-        """Starts one with its files in the folder `run`. Several may run at once."""
-        port = closed_port()
-        environment = {**os.environ, "PORT": str(port), "RUN": str(run)}
-        run.mkdir(parents=True, exist_ok=True)
-        _script("start", environment)
-        tokens = ((run / name).read_text() for name in ("token", "admin-token"))
-        return cls(f"http://127.0.0.1:{port}", *tokens, environment)
-
-    def stop(self) -> None:
-        _script("stop", self.environment)
+    @contextlib.contextmanager
+    def start(cls, run: Path) -> Iterator[RtServer]:
+        """A fresh one with its files in the folder `run`. Several may run at once."""
+        with SCRIPT.running(run) as environment:
+            tokens = ((run / name).read_text() for name in ("token", "admin-token"))
+            yield cls(f"http://127.0.0.1:{environment['PORT']}", *tokens)
 
     @property
     def port(self) -> int:

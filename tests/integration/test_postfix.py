@@ -11,8 +11,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.instance import Instance, until
-from tests.integration.conftest import require
-from tests.integration.postfix_server import PostfixServer, absent
+from tests.integration.postfix_server import PostfixServer
 
 TOKEN = "raw-token-Jw3Nq8Zt5"
 MAIL = (
@@ -23,7 +22,6 @@ MAIL = (
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    require(absent())
     instance = Instance(tmp_path_factory.mktemp("postfix"), ingress=ways_in())
     try:
         yield instance.start()
@@ -33,11 +31,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 @pytest.fixture(scope="module")
 def postfix(house: Instance) -> Iterator[PostfixServer]:
-    server = PostfixServer.start(f"http://127.0.0.1:{house.port}/inbound/raw", TOKEN)
-    try:
+    with PostfixServer.start(f"http://127.0.0.1:{house.port}/inbound/raw", TOKEN) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def ways_in(**more: Any) -> dict[str, Any]:
@@ -102,11 +97,9 @@ def deferred(postfix: PostfixServer, reason: str) -> None:
 
 
 def test_what_is_answered_503_is_kept_and_sent_again(make_instance: Start) -> None:
-    require(absent())
     house = make_instance(ingress=ways_in(), limits={"min_free": "900000GB"})
     house.start(wait_for="/healthz")
-    postfix = PostfixServer.start(f"http://127.0.0.1:{house.port}/inbound/raw", TOKEN)
-    try:
+    with PostfixServer.start(f"http://127.0.0.1:{house.port}/inbound/raw", TOKEN) as postfix:
         postfix.send(MAIL % b"later", "help@inbox.test")
         deferred(postfix, "answered 503.*the disk is nearly full")
         assert house.rows("SELECT 1 FROM messages") == [] and len(postfix.queue()) == 1
@@ -120,17 +113,13 @@ def test_what_is_answered_503_is_kept_and_sent_again(make_instance: Start) -> No
         arrived(house, b"down")
         until(lambda: not postfix.queue(), "nothing waits", 30)
         assert len(house.rows("SELECT 1 FROM messages")) == 2, "each once"
-    finally:
-        postfix.stop()
 
 
 def test_a_wrong_token_keeps_the_mail_and_a_mail_that_is_too_large_bounces(
     start_instance: Start, tmp_path: Path
 ) -> None:
-    require(absent())
     house = start_instance(ingress=ways_in(max_body="20kB"))
-    postfix = PostfixServer.start(f"http://127.0.0.1:{house.port}/inbound/raw", "not-" + TOKEN)
-    try:
+    with PostfixServer.start(f"http://127.0.0.1:{house.port}/inbound/raw", "not-" + TOKEN) as postfix:
         postfix.send(MAIL % b"token", "help@inbox.test")
         deferred(postfix, "answered 401")
         conf = postfix.folder / "pipe.conf"
@@ -139,5 +128,3 @@ def test_a_wrong_token_keeps_the_mail_and_a_mail_that_is_too_large_bounces(
         postfix.send(MAIL % b"big" + b"x\r\n" * 20_000, "help@inbox.test")
         until(lambda: re.search(r"dsn=5\.3\.4, status=bounced", postfix.log()), "it bounces", 30)
         assert len(house.rows("SELECT 1 FROM messages")) == 1
-    finally:
-        postfix.stop()
