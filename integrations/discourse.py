@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from urllib.parse import unquote, urlencode
 
 from integrations import _discourse_shapes as shapes
 from postroom.composition import compose, not_taken, title_of
-from postroom.exchange import Answer, retry_after
+from postroom.exchange import LONGEST_RETRY_AFTER, Answer, retry_after
 from postroom.fields import Json, Secret, Url
 from postroom.integration import (
     DeliveryError,
@@ -35,8 +34,8 @@ from postroom.integration import (
     number_of,
     setting,
 )
+from postroom.remembered import Remembered
 
-_LONGEST_WAIT = 24 * 3600.0
 _KEEP_NAMES = 300.0
 _KEEP_UPLOADS = 24 * 3600.0
 """Seconds. Discourse throws away what no post holds within two days, unless its settings say otherwise."""
@@ -98,8 +97,7 @@ category: Support
         if not _NAME.fullmatch(options.username):
             raise ValueError(f"username: '{options.username}' is no user name of Discourse")
         self._url = options.url.rstrip("/")
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Any]] = {}
+        self._known = Remembered(_KEEP_NAMES)
 
     @classmethod
     def markup(cls, options: DiscourseOptions) -> Markup:
@@ -137,8 +135,7 @@ category: Support
         return None
 
     def check(self) -> Sequence[str]:
-        with self._lock:
-            self._known.clear()
+        self._known.forget()
         told = self._ask("GET", "/session/current.json", expect=(200, 403, 404)).mapping
         user = inside(told, "current_user") or {}
         name = f" ({user['name']})" if inside(user, "name") else ""
@@ -285,18 +282,12 @@ category: Support
 
     # What is looked up
 
-    def _remembered(self, name: str, path: str) -> Any:
-        with self._lock:
-            since, known = self._known.get(name, (0.0, None))
-        if known is None or time.monotonic() - since > _KEEP_NAMES:
-            known = self._ask("GET", path).json()
-            with self._lock:
-                self._known[name] = (time.monotonic(), known)
-        return known
+    def _remembered(self, path: str) -> Any:
+        return self._known.get(path, lambda: self._ask("GET", path).json())
 
     def _categories(self) -> list[dict[str, Any]]:
         """All categories, each parent before its children."""
-        told = self._remembered("categories", "/categories.json?include_subcategories=true")
+        told = self._remembered("/categories.json?include_subcategories=true")
         rows: list[dict[str, Any]] = []
         left = [row for row in _list(inside(told, "category_list", "categories")) if isinstance(row, dict)]
         while left:
@@ -316,15 +307,14 @@ category: Support
             return found[0]
         if found:
             raise DeliveryError(f"Discourse has several categories '{wanted}': write `parent/child`", permanent=True)
-        with self._lock:
-            self._known.pop("categories", None)
+        self._known.forget()
         names = ", ".join(str(row.get("name")) for row in rows) or "none"
         raise DeliveryError(f"Discourse has no category '{wanted}' for this user; it has {names}", permanent=True)
 
     def _takes_tags_as_objects(self) -> bool:
         """Discourse 2026.1 takes objects, and is to take no plain names any more; those before take names only."""
         try:
-            told = self._remembered("about", "/about.json")
+            told = self._remembered("/about.json")
         except DeliveryError as error:
             if not error.permanent:
                 raise
@@ -356,7 +346,7 @@ category: Support
             wait = retry_after(answer.headers.get("Retry-After"))
             told = inside(answer.mapping, "extras", "wait_seconds")
             if wait is None and isinstance(told, int | float):
-                wait = min(max(float(told), 0.0), _LONGEST_WAIT)
+                wait = min(max(float(told), 0.0), LONGEST_RETRY_AFTER)
             raise answer.error(f"{answer.host} answered 429: {_sentences(answer)}", retry_after=wait, limited=True)
         if answer.status == 403 and 403 not in expect:
             raise answer.error(f"{answer.host} answered 403: {_sentences(answer)}", permanent=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from postroom.exchange import LONGEST_RETRY_AFTER, Answer, retry_after
 from postroom.fields import Json, Secret, Url
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, setting
 from postroom.pages import rows
+from postroom.remembered import Remembered
 
 _TITLE, _BODY = 256, 65_536
 _KEEP_NAMES = 600.0
@@ -94,8 +94,7 @@ repository: example/support
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
         }
-        self._milestones: dict[str, tuple[float, dict[str, int]]] = {}
-        self._lock = threading.Lock()
+        self._milestones = Remembered(_KEEP_NAMES)
 
     @classmethod
     def markup(cls, options: GithubOptions) -> Markup:
@@ -212,17 +211,12 @@ repository: example/support
         if value.isascii() and value.isdigit():
             return int(value)
         wanted = value.casefold()
-        with self._lock:
-            since, known = self._milestones.get(repository, (0.0, {}))
-        if wanted not in known or time.monotonic() - since > _KEEP_NAMES:
-            try:
-                listed = list(self._list(f"/repos/{repository}/milestones", {"state": "all"}))
-            except DeliveryError as error:
-                error.unknown = False  # Nothing was made yet.
-                raise
-            known = {str(row.get("title")).casefold(): row["number"] for row in listed if _is_number(row.get("number"))}
-            with self._lock:
-                self._milestones[repository] = (time.monotonic(), known)
+
+        def look() -> dict[str, int]:
+            listed = self._list(f"/repos/{repository}/milestones", {"state": "all"})
+            return {str(row.get("title")).casefold(): row["number"] for row in listed if _is_number(row.get("number"))}
+
+        known = self._milestones.get(repository, look, holds=lambda titles: wanted in titles)
         if wanted not in known:
             names = ", ".join(sorted(known)[:20]) or "none"
             raise DeliveryError(f"{repository} has no milestone '{value}'; it has {names}", permanent=True)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from postroom.integration import DeliveryError, Guarantee, Http, Integration, Jo
 from postroom.mail.targets import Markup, escape
 from postroom.multipart import Form
 from postroom.pages import rows
+from postroom.remembered import Remembered
 
 _TITLE = 255
 _TEXT = 150_000
@@ -83,8 +82,7 @@ project: support/inbox
             raise ValueError(f"project: '{options.project}' is no project; write group/project, or its id")
         self._url = options.url.rstrip("/")
         self._headers = {"PRIVATE-TOKEN": str(options.token)}
-        self._ids: dict[tuple[str, str], tuple[float, int]] = {}
-        self._lock = threading.Lock()
+        self._ids = Remembered(_KEEP_NAMES)
 
     @classmethod
     def markup(cls, options: GitlabOptions) -> Markup:
@@ -138,12 +136,8 @@ project: support/inbox
 
     def _create(self, job: Job) -> str:
         project, fields = self._project(job), job.content.fields
-        try:
-            assignee = self._assignee(str(fields.get("assignee") or ""))
-            milestone = self._milestone(project, str(fields.get("milestone") or ""))
-        except DeliveryError as error:
-            error.unknown = False  # Nothing was made yet.
-            raise
+        assignee = self._assignee(str(fields.get("assignee") or ""))
+        milestone = self._milestone(project, str(fields.get("milestone") or ""))
         text = self._text(job, project)
         answer = self._ask(
             "POST",
@@ -260,17 +254,14 @@ project: support/inbox
 
     def _id(self, path: str, filters: dict[str, str], name: str, wanted: str) -> int | None:
         """The id of what bears a name, remembered for some minutes."""
-        key = (path, wanted)
-        with self._lock:
-            since, known = self._ids.get(key, (0.0, 0))
-        if known and time.monotonic() - since < _KEEP_NAMES:
-            return known
-        for row in self._list(path, filters):
-            if str(row.get(name)).casefold() == wanted.casefold() and _is_number(row.get("id")):
-                with self._lock:
-                    self._ids[key] = (time.monotonic(), row["id"])
-                return int(row["id"])
-        return None
+
+        def look() -> int | None:
+            for row in self._list(path, filters):
+                if str(row.get(name)).casefold() == wanted.casefold() and _is_number(row.get("id")):
+                    return int(row["id"])
+            return None
+
+        return self._ids.get((path, wanted), look)
 
     def _list(self, path: str, params: dict[str, str]) -> Any:
         return rows(lambda page, size: self._ask("GET", path, params={**params, "page": page, "per_page": size}))

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
-import time
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +24,7 @@ from postroom.fields import Json, Secret, Url, setting
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, JobAttachment, Markup, Receipt
 from postroom.mail.targets import escape
 from postroom.multipart import File, Form
+from postroom.remembered import Remembered
 
 _KEEP = 600.0  # seconds for which fields and accounts are remembered
 _PAGE, _MOST_COMMENTS = 100, 1_000
@@ -107,8 +106,7 @@ project: SUP
         user, token = options.email, str(options.token)
         self._ask = JiraApi(http, options.url, cloud=self._cloud, user=user, token=token).ask
         self._web = (options.web or options.url).rstrip("/")
-        self._known: dict[str, tuple[float, Any]] = {}
-        self._lock = threading.Lock()
+        self._known = Remembered(_KEEP)
 
     @classmethod
     def markup(cls, options: JiraOptions) -> Markup:
@@ -341,24 +339,15 @@ project: SUP
                 raise DeliveryError(f"Jira shows {len(found) or 'no'} people as '{given}'", permanent=True)
             return str(found[0]["accountId"])
 
-        return {"id": self._remembered(f"account {given.casefold()}", look)}
+        return {"id": self._known.get(f"account {given.casefold()}", look)}
 
     def _catalogue(self) -> list[dict[str, Any]]:
         def look() -> list[dict[str, Any]]:
             answer = self._ask("GET", "/field")
             return [] if answer.truncated else rows(answer.json())
 
-        found: list[dict[str, Any]] = self._remembered("fields", look)
-        return found
-
-    def _remembered(self, name: str, look: Callable[[], Any]) -> Any:
-        with self._lock:
-            since, value = self._known.get(name, (0.0, None))
-        if value is None or time.monotonic() - since > _KEEP:
-            value = look()
-            with self._lock:
-                self._known[name] = (time.monotonic(), value)
-        return value
+        # A list that is too long to be read stays so.
+        return self._known.get("fields", look, holds=lambda known: True)
 
     # Requests
 

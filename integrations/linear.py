@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from postroom.exchange import Answer, retry_after
 from postroom.fields import Json, Secret, Url, setting
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, JobAttachment, Markup, Receipt
 from postroom.mail.targets import escape
+from postroom.remembered import Remembered
 
 _TITLE, _BODY = 255, 100_000
 _KEEP_NAMES = 600.0  # seconds for which the ids of names are remembered
@@ -112,8 +112,7 @@ class Linear(Integration):
         if unknown := sorted(set(options.states) - set(_STATES)):
             raise ValueError(f"states: '{unknown[0]}' is neither closed nor open")
         self._headers = {"Authorization": f"Bearer {options.api_key}" if options.oauth else str(options.api_key)}
-        self._names: dict[tuple[str, ...], tuple[float, str]] = {}
-        self._lock = threading.Lock()
+        self._names = Remembered(_KEEP_NAMES)
 
     @classmethod
     def markup(cls, options: LinearOptions) -> Markup:
@@ -281,19 +280,16 @@ class Linear(Integration):
         if _UUID.fullmatch(value):
             return value
         key = (what, value.strip().casefold(), team)
-        with self._lock:
-            since, known = self._names.get(key, (0.0, ""))
-        if known and time.monotonic() - since < _KEEP_NAMES:
-            return known
-        nodes = _nodes(self._look(LOOKUPS[what], {"filter": filter_of(what, value.strip(), team)}).get("found"))
+        return self._names.get(key, lambda: self._looked_up(what, value.strip(), team))
+
+    def _looked_up(self, what: str, value: str, team: str) -> str:
+        nodes = _nodes(self._look(LOOKUPS[what], {"filter": filter_of(what, value, team)}).get("found"))
         # A label of the team goes before one of the workspace, a team's key before another's name.
-        nodes.sort(key=lambda each: not (_mapping(each.get("team")) or str(each.get("key")).casefold() == key[1]))
+        key = value.casefold()
+        nodes.sort(key=lambda each: not (_mapping(each.get("team")) or str(each.get("key")).casefold() == key))
         if not nodes or not isinstance(nodes[0].get("id"), str):
             raise _Refused(f"Linear has no {what} '{value}' that this key sees", permanent=True)
-        found: str = nodes[0]["id"]
-        with self._lock:
-            self._names[key] = (time.monotonic(), found)
-        return found
+        return str(nodes[0]["id"])
 
     def _look(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         try:

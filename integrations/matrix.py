@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from postroom.integration import (
     escape,
     setting,
 )
+from postroom.remembered import Remembered
 
 KEY = "postroom.delivery"
 """In the content of each event: its transaction."""
@@ -93,8 +93,7 @@ class Matrix(Integration):
         super().__init__(name, options, http=http, data_dir=data_dir)
         self._url = options.url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {options.token}"}
-        self._rooms: dict[str, tuple[float, str]] = {}
-        self._lock = threading.Lock()
+        self._rooms = Remembered(_KEEP_ROOMS)
         if options.room is not None and not re.match(r"[!#].", options.room):
             raise ValueError(
                 f"room: '{options.room}' is neither an id (!abc:example.com) nor an alias (#a:example.com)"
@@ -154,16 +153,14 @@ class Matrix(Integration):
         """The id of a room."""
         if not name.startswith("#"):
             return name
-        with self._lock:
-            since, room = self._rooms.get(name, (0.0, ""))
-        if room and time.monotonic() - since < _KEEP_ROOMS:
-            return room
-        found = self._get(f"/_matrix/client/v3/directory/room/{quote(name, safe='')}").get("room_id")
-        if not isinstance(found, str):
-            raise DeliveryError(f"the homeserver's answer names no room for '{name}'")
-        with self._lock:
-            self._rooms[name] = (time.monotonic(), found)
-        return found
+
+        def look() -> str:
+            found = self._get(f"/_matrix/client/v3/directory/room/{quote(name, safe='')}").get("room_id")
+            if not isinstance(found, str):
+                raise DeliveryError(f"the homeserver's answer names no room for '{name}'")
+            return found
+
+        return self._rooms.get(name, look)
 
     def _uploads(self, job: Job) -> list[str]:
         """The address of each attachment, or why it was refused. What lies there unused harms nobody."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from postroom.integration import (
     number_of,
     setting,
 )
+from postroom.remembered import Remembered
 
 _KEEP_CATEGORIES = 300.0
 _KEEP_UPLOADS = 12 * 3600.0
@@ -92,10 +92,9 @@ concurrency: 1
     def __init__(self, name: str, options: MisagoOptions, *, http: Http, data_dir: Path) -> None:
         super().__init__(name, options, http=http, data_dir=data_dir)
         self._url = options.url.rstrip("/")
-        self._lock = threading.Lock()
         account = {"username": options.username, "password": str(options.password)}
         self._session = BrowserSession(http, self._url, "/api/auth/", account)
-        self._categories: tuple[float, list[dict[str, Any]]] = (0.0, [])
+        self._categories = Remembered(_KEEP_CATEGORIES)
 
     @classmethod
     def markup(cls, options: MisagoOptions) -> Markup:
@@ -291,21 +290,14 @@ concurrency: 1
     def _editor(self) -> list[dict[str, Any]]:
         """The categories in which, or below which, the account may start threads, each below its parent."""
         answer = self._session.call("GET", "/api/threads/editor/", expect=(200, 403))
-        known = _rows(answer, answer.json()) if answer.status == 200 else []
-        with self._lock:
-            self._categories = (time.monotonic(), known)
-        return known
+        return _rows(answer, answer.json()) if answer.status == 200 else []
 
     def _category(self, wanted: str) -> int:
         """The number of a category, by name, `parent/child` or number."""
         if wanted.isascii() and wanted.isdigit():
             return int(wanted)
-        with self._lock:
-            since, known = self._categories
-        found = categories_named(known, wanted) if time.monotonic() - since < _KEEP_CATEGORIES else []
-        if len(found) != 1:
-            known = self._editor()
-            found = categories_named(known, wanted)
+        known = self._categories.get("all", self._editor, holds=lambda rows: len(categories_named(rows, wanted)) == 1)
+        found = categories_named(known, wanted)
         if len(found) == 1:
             return found[0]
         if found:

@@ -8,8 +8,6 @@ new post stands in that list. Files are not uploaded: NodeBB takes them from a b
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from postroom.integration import (
     number_of,
     setting,
 )
+from postroom.remembered import Remembered
 
 _KEEP_NAMES = 300.0
 _PAGES = 50
@@ -81,8 +80,7 @@ concurrency: 1
         super().__init__(name, options, http=http, data_dir=data_dir)
         self._url = options.url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {options.token}"}
-        self._lock = threading.Lock()
-        self._known: tuple[float, list[dict[str, Any]]] = (0.0, [])
+        self._known = Remembered(_KEEP_NAMES)
 
     @classmethod
     def markup(cls, options: NodebbOptions) -> Markup:
@@ -116,8 +114,7 @@ concurrency: 1
     def check(self) -> Sequence[str]:
         user = self._self()
         said = [f"known as {user.get('username')}, user {user.get('uid')}"]
-        with self._lock:
-            self._known = (0.0, [])
+        self._known.forget()
         rows = self._categories()
         said.append(f"sees the categories {', '.join(str(row.get('name')) for row in rows) or 'none'}")
         if self.options.category:
@@ -195,23 +192,21 @@ concurrency: 1
 
     def _categories(self) -> list[dict[str, Any]]:
         """All categories that the account finds, each parent before its children."""
-        with self._lock:
-            since, rows = self._known
-        if not rows or time.monotonic() - since > _KEEP_NAMES:
-            rows = []
-            for page in range(1, _PAGES + 1):
-                answer = self._ask("GET", "/api/categories", params={"page": page})
-                left = _rows(answer, inside(answer.json(), "categories"), "cid")
-                while left:
-                    row = left.pop(0)
-                    rows.append(row)
-                    children = _rows(answer, row.get("children") or [], "cid")
-                    left = [{"over": row.get("name"), **each} for each in children] + left
-                pages = inside(answer.json(), "pagination", "pageCount")
-                if not isinstance(pages, int) or page >= pages:
-                    break
-            with self._lock:
-                self._known = (time.monotonic(), rows)
+        return self._known.get("categories", self._listed)
+
+    def _listed(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for page in range(1, _PAGES + 1):
+            answer = self._ask("GET", "/api/categories", params={"page": page})
+            left = _rows(answer, inside(answer.json(), "categories"), "cid")
+            while left:
+                row = left.pop(0)
+                rows.append(row)
+                children = _rows(answer, row.get("children") or [], "cid")
+                left = [{"over": row.get("name"), **each} for each in children] + left
+            pages = inside(answer.json(), "pagination", "pageCount")
+            if not isinstance(pages, int) or page >= pages:
+                break
         return rows
 
     def _category(self, wanted: str) -> int:
@@ -224,8 +219,7 @@ concurrency: 1
             return found[0]
         if found:
             raise DeliveryError(f"NodeBB has several categories '{wanted}': write `parent/child`", permanent=True)
-        with self._lock:
-            self._known = (0.0, [])
+        self._known.forget()
         names = ", ".join(str(row.get("name")) for row in rows) or "none"
         raise DeliveryError(f"NodeBB has no category '{wanted}' for this account; it has {names}", permanent=True)
 

@@ -7,9 +7,7 @@ Files are uploaded first, and come to the issue or the note in the request that 
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +17,7 @@ from postroom.composition import compose, not_taken, title_of
 from postroom.exchange import Answer
 from postroom.fields import Json, Secret, Url
 from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, inside, setting
+from postroom.remembered import Remembered
 
 _SUBJECT = 255
 _KEEP_NAMES = 600.0
@@ -88,8 +87,7 @@ project: support
                 raise ValueError(f"states: '{state}' is none; there are `open` and `closed`")
         self._url = options.url.rstrip("/")
         self._headers = {"X-Redmine-API-Key": str(options.api_key)}
-        self._lists: dict[str, tuple[float, list[dict[str, Any]]]] = {}
-        self._lock = threading.Lock()
+        self._lists = Remembered(_KEEP_NAMES)
 
     @classmethod
     def markup(cls, options: RedmineOptions) -> Markup:
@@ -301,28 +299,18 @@ project: support
         if value.isascii() and value.isdigit():
             return int(value)
         wanted = value.casefold().strip()
-        known = _by_name(self._list(path, key))
-        if wanted not in known:
-            known = _by_name(self._list(path, key, anew=True))
+        known = _by_name(self._list(path, key, holds=lambda rows: wanted in _by_name(rows)))
         if wanted not in known:
             names = ", ".join(sorted(known)) or "none"
             raise DeliveryError(f"Redmine knows no {what} '{value}'; it has {names}", permanent=True)
         return known[wanted]
 
-    def _list(self, path: str, key: str, *, anew: bool = False) -> list[dict[str, Any]]:
-        """What Redmine has of something, remembered for some minutes."""
-        with self._lock:
-            since, known = self._lists.get(path, (0.0, []))
-        if anew or not known or time.monotonic() - since > _KEEP_NAMES:
-            try:
-                # Lists that come in pages have a limit of 100.
-                known = _rows(self._get(path, {"limit": 100}), key)
-            except DeliveryError as error:
-                error.unknown = False  # Looking makes nothing.
-                raise
-            with self._lock:
-                self._lists[path] = (time.monotonic(), known)
-        return known
+    def _list(
+        self, path: str, key: str, *, holds: Callable[[list[dict[str, Any]]], bool] = bool
+    ) -> list[dict[str, Any]]:
+        """What Redmine has of something, remembered for some minutes while `holds` is true of it."""
+        # Lists that come in pages have a limit of 100.
+        return self._lists.get(path, lambda: _rows(self._get(path, {"limit": 100}), key), holds=holds)
 
     def _get(self, path: str, params: dict[str, str | int] | None = None) -> Answer:
         return self.http.get(self._url + path, params=params, headers=self._headers)

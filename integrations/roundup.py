@@ -10,7 +10,6 @@ where that is as it was read (If-Match), and does not hold it yet.
 from __future__ import annotations
 
 import base64
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from postroom.integration import (
     inside,
     setting,
 )
+from postroom.remembered import Remembered
 
 _TITLE = 250
 _KEEP_NAMES = 600.0
@@ -103,8 +103,7 @@ password: "${ROUNDUP_PASSWORD}"
             "Origin": f"{parts.scheme}://{parts.netloc}",
             "Referer": f"{self._url}/",
         }
-        self._statuses: tuple[float, dict[str, str]] = (0.0, {})
-        self._lock = threading.Lock()
+        self._statuses = Remembered(_KEEP_NAMES)
 
     def deliver(self, job: Job) -> Receipt:
         number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job))
@@ -238,13 +237,11 @@ password: "${ROUNDUP_PASSWORD}"
 
     def _status(self, state: str) -> str:
         """The number of the status that stands for a state. Raises a permanent DeliveryError where there is none."""
-        with self._lock:
-            since, known = self._statuses
-        if not known or time.monotonic() - since > _KEEP_NAMES:
-            rows = self._collection("/status", {"@fields": "name"})
-            known = {str(row.get("name")): row["id"] for row in rows}
-            with self._lock:
-                self._statuses = (time.monotonic(), known)
+
+        def look() -> dict[str, str]:
+            return {str(row.get("name")): row["id"] for row in self._collection("/status", {"@fields": "name"})}
+
+        known = self._statuses.get("statuses", look)
         names = (self.options.states[state],) if state in self.options.states else _USUAL[state]
         for name in names:
             if name in known:

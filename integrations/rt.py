@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from postroom.integration import (
     setting,
 )
 from postroom.multipart import File
+from postroom.remembered import Remembered
 
 _SUBJECT = 200
 """What RT keeps of a subject, in bytes of UTF-8."""
@@ -98,8 +97,7 @@ queue: General
         self._url = options.url.rstrip("/")
         self._headers = {"Authorization": f"token {options.token}"}
         self._states = {"open": "open", "closed": "resolved"} | options.states
-        self._known: dict[str, tuple[float, dict[str, Any]]] = {}
-        self._lock = threading.Lock()
+        self._known = Remembered(_KEEP_NAMES)
 
     def deliver(self, job: Job) -> Receipt:
         number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job))
@@ -264,20 +262,13 @@ queue: General
 
     def _lookup(self, path: str) -> dict[str, Any]:
         """A document of RT's, remembered for some minutes; empty where there is none."""
-        with self._lock:
-            since, known = self._known.get(path, (0.0, {}))
-        if known and time.monotonic() - since < _KEEP_NAMES:
-            return known
-        try:
+
+        def look() -> dict[str, Any]:
             answer = self._get(path, expect=(200, 403, 404))
             found = answer.json() if answer.status == 200 else {"forbidden": True} if answer.status == 403 else {}
-        except DeliveryError as error:
-            error.unknown = False  # Nothing was made yet.
-            raise
-        found = found if isinstance(found, dict) else {}
-        with self._lock:
-            self._known[path] = (time.monotonic(), found)
-        return found
+            return found if isinstance(found, dict) else {}
+
+        return self._known.get(path, look)
 
     def _get(self, path: str, params: dict[str, str | int] | None = None, **options: Any) -> Answer:
         return self.http.get(self._api(path), params=params, headers=self._headers, **options)

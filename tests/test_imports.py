@@ -34,6 +34,7 @@ ORDER = (
     "postroom.connection",
     "postroom.exchange",
     "postroom.pages",
+    "postroom.remembered",
     "postroom.logs",
     "postroom.submission",
     "postroom.multipart",
