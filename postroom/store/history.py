@@ -27,39 +27,27 @@ from postroom.store.records import (
     MessageRow,
     StepRecord,
 )
-from postroom.store.states import DeliveryState, MessageState
+from postroom.store.states import DELIVERIES_IN, LEFT_OUT, MESSAGES_IN, UNDER_WAY, DeliveryState, MessageState
 
 T = TypeVar("T")
 
 COUNT_CAP = 1_000
 """A count of more than that is told as one more."""
 
-UNDER_WAY = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING)
+_OPEN = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING)
 
 _MOST = 500
 _NEIGHBOURS = 50
 
-_ROW = """m.seq, m.id, m.received_at, m.ingress, m.recipient, m.return_path, m.from_address, m.from_name,
+_ROW = f"""m.seq, m.id, m.received_at, m.ingress, m.recipient, m.return_path, m.from_address, m.from_name,
   substr(m.subject, 1, 1000) AS subject, m.state, m.reason, m.rule_set, m.matched, m.conversation, m.size,
   m.attachments, m.kinds, m.found_by, m.saw_items,
-  CASE WHEN m.state NOT IN ('held', 'discarded') THEN m.held_by END AS left_out"""
+  {LEFT_OUT}"""
 
 _DELIVERY = """d.seq, d.id, m.id AS message, d.rule, d.action, d.destination, d.state, d.reason, d.attempts, d.tries,
   d.next_at, d.lease_until, d.uncertain, d.created_at, d.finished_at, d.reference, d.url"""
 
-# The states stand in the SQL as literals: only so does SQLite see that the partial indexes serve.
-_UNDER_WAY_SQL = "state IN ('pending', 'sending', 'retrying')"
-_BY_DELIVERIES = {
-    "dead": "state = 'dead'",
-    "pending": _UNDER_WAY_SQL,
-    "retrying": f"{_UNDER_WAY_SQL} AND state = 'retrying'",
-}
-_BY_STATE = {
-    state.value: f"m.state = '{state}'" + ("" if state is MessageState.ROUTED else " AND m.state <> 'routed'")
-    for state in MessageState
-}
-
-FILTERS = (*_BY_STATE, *_BY_DELIVERIES)
+FILTERS = (*MESSAGES_IN, *DELIVERIES_IN)
 """What `state` may be: a state of messages; `dead` (any dead delivery), `retrying`, `pending` (any under way)."""
 
 
@@ -120,10 +108,10 @@ class History:
     def counts(self) -> dict[str, int]:
         """How many messages there are in all and by each filter but `routed`; COUNT_CAP + 1 means more than that."""
         parts = {"all": "SELECT 1 FROM messages"}
-        for name, condition in _BY_STATE.items():
+        for name, condition in MESSAGES_IN.items():
             if name != MessageState.ROUTED:
                 parts[name] = f"SELECT 1 FROM messages m WHERE {condition}"
-        for name, condition in _BY_DELIVERIES.items():
+        for name, condition in DELIVERIES_IN.items():
             # The inner limit keeps SQLite from walking all deliveries in the order of their messages.
             some = f"SELECT message FROM deliveries WHERE {condition} LIMIT {4 * COUNT_CAP}"
             parts[name] = f"SELECT DISTINCT message FROM ({some})"
@@ -186,11 +174,11 @@ class History:
         values: list[Any] = []
         if state:
             conditions.append(f"d.state = '{DeliveryState(state)}'")
-            if state in UNDER_WAY:
-                conditions.append("d.state IN ('pending', 'sending', 'retrying')")
-            if not destination and (state in UNDER_WAY or state == DeliveryState.DEAD):
+            if state in _OPEN:
+                conditions.append(f"d.{UNDER_WAY}")
+            if not destination and (state in _OPEN or state == DeliveryState.DEAD):
                 # A partial index has these few by destination: they need not be looked for among all.
-                few = f"state = '{state}'" + (f" AND {_UNDER_WAY_SQL}" if state in UNDER_WAY else "")
+                few = f"state = '{state}'" + (f" AND {UNDER_WAY}" if state in _OPEN else "")
                 conditions.append(f"d.seq IN (SELECT seq FROM deliveries WHERE {few})")
         if destination:
             conditions.append("d.destination = ?")

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from postroom.message import Message
 from postroom.store.content import unpack
 from postroom.store.searching import first_seq_at
+from postroom.store.states import LEFT_OUT
 
 _PAGE = 200
 _MOST_KNOWN = 10_000
-# While it waits, the same column names the rules that a release is to pass over.
-_LEFT_OUT = "CASE WHEN m.state NOT IN ('held', 'discarded') THEN m.held_by END AS left_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def pages(db: sqlite3.Connection, within: Span) -> Iterator[list[PastMail]]:
     while True:
         rows = db.execute(
             "SELECT m.seq, m.id, m.received_at, m.recipient, m.subject, m.rule_set, m.conversation, m.saw_items,"
-            f" c.data, {_LEFT_OUT}"
+            f" c.data, {LEFT_OUT}"
             " FROM messages m LEFT JOIN contents c ON c.message = m.seq"
             " WHERE m.seq >= ? AND m.seq < ? AND m.received_at >= ? ORDER BY m.seq DESC LIMIT ?",
             (within.first, before, within.since, _PAGE),
@@ -99,7 +98,7 @@ def _past_mail(row: sqlite3.Row) -> PastMail:
 
 def left_out(db: sqlite3.Connection, seq: int) -> frozenset[str]:
     """The rules that were passed over when a person released a message (its seq)."""
-    row = db.execute(f"SELECT {_LEFT_OUT} FROM messages m WHERE m.seq = ?", (seq,)).fetchone()
+    row = db.execute(f"SELECT {LEFT_OUT} FROM messages m WHERE m.seq = ?", (seq,)).fetchone()
     return _names(row["left_out"] if row else None)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from postroom.store.query import Query, Term, match_expression, pieces
 from postroom.store.search_index import ATTACHMENT, facets_of, indexed_upto, texts_of
+from postroom.store.states import DELIVERIES_IN, MESSAGES_IN
 
 _FACETS = {"rule", "dest", "kind", "has"}
 _WORDS = ("", "to", "from", "subject")
@@ -17,12 +18,6 @@ _MANY = 2_000
 _FREQUENT = 20_000
 _LONGEST_TAIL = 300
 _MOST_LOOKED_UP = 500
-_UNDER_WAY = "state IN ('pending', 'sending', 'retrying')"
-_BY_DELIVERIES = {
-    "dead": "state = 'dead'",
-    "pending": _UNDER_WAY,
-    "retrying": f"{_UNDER_WAY} AND state = 'retrying'",
-}
 _ID_START = re.compile(r"[0-9a-f][0-9a-f-]{3,35}", re.ASCII)
 _NOTHING = '"0zqx0no0word0is0so0"'
 """What has neither letters nor digits finds nothing."""
@@ -98,10 +93,10 @@ def _indexed(
 
 def _many(db: sqlite3.Connection, query: Query) -> frozenset[str]:
     """The states asked for that very many deliveries are in."""
-    asked = {term.value for term in query.terms if term.key == "state"} & _BY_DELIVERIES.keys()
+    asked = {term.value for term in query.terms if term.key == "state"} & DELIVERIES_IN.keys()
     some = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE {} LIMIT {})"
     return frozenset(
-        state for state in asked if db.execute(some.format(_BY_DELIVERIES[state], _MANY)).fetchone()[0] == _MANY
+        state for state in asked if db.execute(some.format(DELIVERIES_IN[state], _MANY)).fetchone()[0] == _MANY
     )
 
 
@@ -173,12 +168,11 @@ def _facet(term: Term) -> str:
 
 
 def _by_state(term: Term, many: frozenset[str]) -> tuple[str, list[Any]]:
-    if (condition := _BY_DELIVERIES.get(term.value)) is not None:
+    if (condition := DELIVERIES_IN.get(term.value)) is not None:
         if term.value in many:
             return f"EXISTS (SELECT 1 FROM deliveries w WHERE w.message = m.seq AND +w.{condition})", []
         return f"m.seq IN (SELECT message FROM deliveries WHERE {condition})", []
-    # So written SQLite sees that the partial index of what waits serves.
-    return f"m.state = '{term.value}'" + ("" if term.value == "routed" else " AND m.state <> 'routed'"), []
+    return MESSAGES_IN[term.value], []
 
 
 def _by_conversation(term: Term) -> tuple[str, list[Any]]:

@@ -49,3 +49,21 @@ class AttemptResult(enum.StrEnum):
     """A permanent error: trying again cannot help."""
     UNKNOWN = "unknown"
     """It may have happened: the answer was lost, or the program ended before it was recorded."""
+
+
+# The states stand in the SQL as literals: only so does SQLite see that the partial indexes serve.
+MESSAGES_IN = {
+    state.value: f"m.state = '{state}'" + ("" if state is MessageState.ROUTED else " AND m.state <> 'routed'")
+    for state in MessageState
+}
+"""SQL for `messages m`: those in a state."""
+UNDER_WAY = "state IN ('pending', 'sending', 'retrying')"
+DELIVERIES_IN = {
+    "dead": "state = 'dead'",
+    "pending": UNDER_WAY,
+    "retrying": f"{UNDER_WAY} AND state = 'retrying'",
+}
+"""SQL for `deliveries`: what people look for among them; `pending` is all that is under way."""
+LEFT_OUT = "CASE WHEN m.state NOT IN ('held', 'discarded') THEN m.held_by END AS left_out"
+"""SQL for `messages m`: the rules that a release passed over. While it waits, the same column names those that a
+release is to pass over."""
