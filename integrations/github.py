@@ -216,7 +216,11 @@ repository: example/support
             listed = self._list(f"/repos/{repository}/milestones", {"state": "all"})
             return {str(row.get("title")).casefold(): row["number"] for row in listed if _is_number(row.get("number"))}
 
-        known = self._milestones.get(repository, look, holds=lambda titles: wanted in titles)
+        try:
+            known = self._milestones.get(repository, look, holds=lambda titles: wanted in titles)
+        except DeliveryError as error:
+            error.unknown = False  # Nothing was made yet.
+            raise
         if wanted not in known:
             names = ", ".join(sorted(known)[:20]) or "none"
             raise DeliveryError(f"{repository} has no milestone '{value}'; it has {names}", permanent=True)

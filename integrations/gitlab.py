@@ -261,7 +261,11 @@ project: support/inbox
                     return int(row["id"])
             return None
 
-        return self._ids.get((path, wanted), look)
+        try:
+            return self._ids.get((path, wanted), look)
+        except DeliveryError as error:
+            error.unknown = False  # Nothing was made yet.
+            raise
 
     def _list(self, path: str, params: dict[str, str]) -> Any:
         return rows(lambda page, size: self._ask("GET", path, params={**params, "page": page, "per_page": size}))

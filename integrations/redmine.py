@@ -309,8 +309,12 @@ project: support
         self, path: str, key: str, *, holds: Callable[[list[dict[str, Any]]], bool] = bool
     ) -> list[dict[str, Any]]:
         """What Redmine has of something, remembered for some minutes while `holds` is true of it."""
-        # Lists that come in pages have a limit of 100.
-        return self._lists.get(path, lambda: _rows(self._get(path, {"limit": 100}), key), holds=holds)
+        try:
+            # Lists that come in pages have a limit of 100.
+            return self._lists.get(path, lambda: _rows(self._get(path, {"limit": 100}), key), holds=holds)
+        except DeliveryError as error:
+            error.unknown = False  # Looking makes nothing.
+            raise
 
     def _get(self, path: str, params: dict[str, str | int] | None = None) -> Answer:
         return self.http.get(self._url + path, params=params, headers=self._headers)

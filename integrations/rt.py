@@ -268,7 +268,11 @@ queue: General
             found = answer.json() if answer.status == 200 else {"forbidden": True} if answer.status == 403 else {}
             return found if isinstance(found, dict) else {}
 
-        return self._known.get(path, look)
+        try:
+            return self._known.get(path, look)
+        except DeliveryError as error:
+            error.unknown = False  # Nothing was made yet.
+            raise
 
     def _get(self, path: str, params: dict[str, str | int] | None = None, **options: Any) -> Answer:
         return self.http.get(self._api(path), params=params, headers=self._headers, **options)

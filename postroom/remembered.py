@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from postroom.exchange import DeliveryError
-
 T = TypeVar("T")
 MOST = 1_000
 """Things that are remembered at once: names may come from mails."""
@@ -25,19 +23,14 @@ class Remembered:
     def get(self, key: Hashable, look: Callable[[], T], *, holds: Callable[[T], bool] = bool) -> T:
         """What `look` returned, earlier or now: it is called where nothing is known of which `holds` is true.
 
-        By default nothing empty is believed for longer than one question. Raises what `look` raises: never that the
-        result is unknown, since looking makes nothing.
+        By default nothing empty is believed for longer than one question. Raises what `look` raises.
         """
         with self._lock:
             found = self._known.get(key)
         if found is not None and time.monotonic() - found[0] < self._seconds and holds(found[1]):
             known: T = found[1]
             return known
-        try:
-            value = look()
-        except DeliveryError as error:
-            error.unknown = False
-            raise
+        value = look()
         with self._lock:
             if len(self._known) >= MOST:
                 self._known.clear()
