@@ -13,16 +13,22 @@ from postroom.config import Config
 from postroom.ingress.imitate import documents
 
 _TIMEOUT = 60
+_KIND = "socketlabs"
+"""The provider whose documents are imitated."""
 
 
 def send(config: Config, files: Sequence[Path], *, recipient: str | None, ingress: str | None, url: str | None) -> int:
     """Posts every document of the files and prints what became of them; the exit code.
 
-    Raises click.ClickException where the configuration has no such ingress or nobody answers.
+    Raises click.ClickException where the configuration has no such ingress, or one of another provider, or nobody
+    answers.
     """
-    name = ingress or next(iter(config.ingress), None)
+    ours = [each for each, way in config.ingress.items() if way.kind == _KIND]
+    name = ingress or next(iter(ours), None)
     if name is None or name not in config.ingress:
-        raise click.ClickException(f"config.yaml has no ingress {name or 'at all'}")
+        raise click.ClickException(f"config.yaml has no ingress {name or f'of the kind {_KIND}'}")
+    if name not in ours:
+        raise click.ClickException(f"the ingress {name} is of the kind {config.ingress[name].kind}, not {_KIND}")
     key = str(config.ingress[name].options.servers[0].secret_key)
     host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::") else config.server.host
     target = f"{(url or f'http://{host}:{config.server.port}').rstrip('/')}/inbound/{name}"

@@ -147,6 +147,22 @@ def test_send_says_what_is_wrong(house: Instance, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr and SECRET_KEY not in done.stdout + done.stderr
 
 
+def test_send_imitates_one_provider(tmp_path: Path) -> None:
+    other = Instance(tmp_path, ingress={"gun": {"kind": "mailgun", "signing_key": "k" * 32}})
+    (tmp_path / "one.eml").write_bytes(MAIL % 1)
+    named = other.command("send", "one.eml", "--ingress", "gun")
+    assert (named.returncode, named.stderr) == (1, "Error: the ingress gun is of the kind mailgun, not socketlabs\n")
+    # Not the first of the file, but the first that it can imitate; nobody listens there.
+    other.config["ingress"] = dict(reversed(other.config["ingress"].items()))
+    other.write_config()
+    first = other.command("send", "one.eml")
+    assert first.returncode == 1 and "/inbound/socketlabs does not answer" in first.stderr
+    del other.config["ingress"]["socketlabs"]
+    other.write_config()
+    none = other.command("send", "one.eml")
+    assert (none.returncode, none.stderr) == (1, "Error: config.yaml has no ingress of the kind socketlabs\n")
+
+
 def test_history_and_show(house: Instance) -> None:
     hostile = "\x1b[31mred\x1b[0m \u202eevil"
     message = house.post(document(f"Needle {hostile}", sender="ada@example.org")).message

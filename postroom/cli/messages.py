@@ -15,13 +15,13 @@ from postroom.store.database import FILE_NAME
 @config_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "recipient", default=None, metavar="ADDR", help="The envelope recipient, in place of the file's.")
-@click.option("--ingress", "name", default=None, help="The way in; default: the first of the file.")
+@click.option("--ingress", "name", default=None, help="The way in; default: the first of SocketLabs.")
 @click.option("--url", default=None, help="The running instance, in place of server.listen of the file.")
 @click.pass_obj
 def send(
     house: House, config_path: Path, files: tuple[Path, ...], recipient: str | None, name: str | None, url: str | None
 ) -> int:
-    """Posts .eml, .json, .jsonl or mbox files to a running instance as the provider would."""
+    """Posts .eml, .json, .jsonl or mbox files to a running instance as SocketLabs would."""
     config, _ = house.load_config(config_path)
     return sending.send(config, files, recipient=recipient, ingress=name, url=url)
 
