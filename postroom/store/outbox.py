@@ -176,7 +176,7 @@ def delivered(
     if not done:
         return False
     if opens_item and reference:
-        _open_item(db, owed, reference, url, now)
+        _insert_item(db, owed.conversation, owed.destination, reference, url, owed.seq, now)
     _add_attempt(db, owed.seq, attempt)
     _free_followers(db, owed.destination, owed.conversation, now)
     return True
@@ -335,10 +335,6 @@ def cancel(
         (now, who, message, seq, destination),
     )
     return destination, bool(uncertain)
-
-
-def _open_item(db: sqlite3.Connection, owed: Owed, reference: str, url: str | None, now: int) -> None:
-    _insert_item(db, owed.conversation, owed.destination, reference, url, owed.seq, now)
 
 
 def _adopt_item(

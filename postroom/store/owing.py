@@ -49,7 +49,7 @@ def insert_deliveries(
     for step in plan.steps:
         reason = next((beyond[position] for position in step.limits if position in beyond), None)
         if not step.update:
-            insert_delivery(db, step, Keys(*keys), seq, conversation, now, reason)
+            _insert_delivery(db, step, Keys(*keys), seq, conversation, now, reason)
             continue
         there = [
             destination
@@ -58,15 +58,20 @@ def insert_deliveries(
         ]
         for destination in there:
             owed = msgspec.structs.replace(step, destination=destination)
-            insert_delivery(db, owed, Keys(*keys), seq, conversation, now, reason)
+            _insert_delivery(db, owed, Keys(*keys), seq, conversation, now, reason)
         if not there:
-            where = f" at {step.destination}" if step.destination else ""
-            idle.append(f"rule '{step.rule}': nothing to update, the conversation has no item{where}")
+            idle.append(nothing_to_update(step))
     if idle:
         db.execute("UPDATE messages SET reason = ? WHERE seq = ?", ("; ".join(dict.fromkeys(idle)), seq))
 
 
-def insert_delivery(
+def nothing_to_update(step: Step) -> str:
+    """Why an `update` owes nothing."""
+    where = f" at {step.destination}" if step.destination else ""
+    return f"rule '{step.rule}': nothing to update, the conversation has no item{where}"
+
+
+def _insert_delivery(
     db: sqlite3.Connection, step: Step, keys: Keys, seq: int, conversation: int, now: int, reason: str | None
 ) -> None:
     """Owes one step; suppressed where there is a `reason`, or where it is owed already for the same mail."""

@@ -22,7 +22,7 @@ from postroom.message import Message
 from postroom.plan import Plan, Step
 from postroom.store import conversations, verdicts
 from postroom.store.messages import ItemsOf, plan_with_items
-from postroom.store.owing import DELIVERY_COLUMNS, SAME_MAIL, Keys, delivery_row, once_key
+from postroom.store.owing import DELIVERY_COLUMNS, SAME_MAIL, Keys, delivery_row, nothing_to_update, once_key
 from postroom.store.states import DeliveryState, MessageState
 
 SUPERSEDED = "routed again"
@@ -264,8 +264,7 @@ def _steps(plan: Plan, there: Sequence[str], makers: Collection[str]) -> tuple[l
         meant = [name for name in sorted(items) if step.destination in ("", name)]
         steps += [msgspec.structs.replace(step, destination=name) for name in meant]
         if not meant:
-            where = f" at {step.destination}" if step.destination else ""
-            idle.append(f"rule '{step.rule}': nothing to update, the conversation has no item{where}")
+            idle.append(nothing_to_update(step))
     return steps, "; ".join(dict.fromkeys(idle)) or None
 
 
