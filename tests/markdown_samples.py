@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,9 +11,7 @@ from hypothesis import strategies as st
 from postroom.bodies import markdown_of, reply_markdown_of
 from postroom.mail.escaping import escape_markdown
 from postroom.rawmail import message_of
-
-PLACE = Path(os.environ.get("POSTROOM_TEST_MAIL") or Path(__file__).parents[2] / "shared" / "mail")
-FILES = sorted(path for path in PLACE.glob("eml/**/*") if path.is_file())
+from tests.corpus import EML
 
 PIECES = [
     "a", "word ", " ", "\n", "\n\n", "  \n", "\t", "# ", "## h\n", "- ", "* ", "1. ", "3) ", "> ", ">> ", "```\n",
@@ -66,7 +63,7 @@ two ~~gone~~ ![graph](cid:a%40b) end
 @cache
 def corpus() -> list[str]:
     """The Markdown of every mail, whole and as a reply; and of its plain text."""
-    return [text for path in FILES for text in _of(path)]
+    return [text for path in EML for text in _of(path)]
 
 
 def _of(path: Path) -> Iterator[str]:

@@ -8,27 +8,21 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from tests.instance import ROOT, SECRET_KEY, Instance
+from tests.corpus import SOCKETLABS, needs_socketlabs
+from tests.instance import SECRET_KEY, Instance
 
-PLACE = Path(os.environ.get("POSTROOM_TEST_MAIL") or ROOT.parent / "shared" / "mail")
-FILES = sorted(PLACE.glob("socketlabs/*.jsonl"))
-
-pytestmark = pytest.mark.skipif(
-    not FILES,
-    reason=f"the corpus of test mail is not here: no socketlabs/*.jsonl in {PLACE}; POSTROOM_TEST_MAIL names it",
-)
+pytestmark = needs_socketlabs
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
     """The file that each document was made of, and the document with the key of the test's instance."""
     found = []
-    for path in FILES:
+    for path in SOCKETLABS:
         for line in path.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             assert entry["payload"]["SecretKey"] == "SECRET"

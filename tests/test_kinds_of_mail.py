@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from postroom.mail.bounces import returned_keys
 from postroom.mail.kinds import Kind, classify
-from tests.test_corpus import FILES
+from tests.corpus import SOCKETLABS, needs_socketlabs
 
 PLAIN: dict[str, Any] = {
     "headers": (),
@@ -203,19 +203,19 @@ def test_any_mail_is_of_some_kind(**mail: Any) -> None:
     ],
 )
 def test_time_is_linear(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     returned_keys(hostile, [hostile.encode()])
     kinds(
         subject=hostile, text=hostile, sender=f"postmaster{hostile}@x", headers=(("List-Id", hostile), (hostile, "x"))
     )
-    assert time.perf_counter() - started < len(hostile) / 1e6 + 0.5
+    assert time.process_time() - started < len(hostile) / 1e6 + 0.5
 
 
-@pytest.mark.skipif(not FILES, reason="the corpus of test mail is not here")
+@needs_socketlabs
 def test_the_corpus() -> None:
     bounces: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
-    for path in FILES:
+    for path in SOCKETLABS:
         for line in path.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             mail, payload = entry["payload"]["Message"], entry["payload"]

@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.waysin import Answer, Desk, Recorded, multipart, named, recorded, recorded_mail
+from tests.corpus import needs_recorded
+from tests.waysin import Answer, Desk, Recorded, multipart, named, recorded
 
 KEY = "mailgun-key-Zq8Lw2"
 OLD = "mailgun-old-Xr5Tn1"
@@ -222,7 +223,7 @@ def test_a_form_that_breaks_off_is_406_and_no_form_415(desk: Desk) -> None:
     assert desk.stored() == []
 
 
-@recorded_mail
+@needs_recorded
 @pytest.mark.parametrize("each", recorded("mailgun"), ids=lambda each: each.name)
 def test_recorded_requests(desk: Desk, each: Recorded) -> None:
     assert desk.post("mailgun", each.body, each.content_type).status in (401, 415), "its key is not ours"
@@ -251,7 +252,7 @@ def test_recorded_requests(desk: Desk, each: Recorded) -> None:
         assert [file.name for file in message.attachments] == [""] * 8
 
 
-@recorded_mail
+@needs_recorded
 def test_every_recorded_request_of_mailgun_is_there() -> None:
     assert len(recorded()) == 71 and len(recorded("mailgun")) == 8
     assert named("mailgun", "test_inbound_mime").body

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from postroom.mail.escaping import escape_markdown
 from postroom.markdown import adf
-from tests.markdown_samples import DOCUMENT, FILES, MARKDOWN, PLACE, WORDS, corpus
+from tests.corpus import needs_eml
+from tests.markdown_samples import DOCUMENT, MARKDOWN, WORDS, corpus
 
 INLINE = {"text", "hardBreak"}
 CONTENT = {
@@ -123,7 +124,7 @@ def test_text_of_a_mail_is_only_text(text: str) -> None:
         assert bare(adf.words(document)) == bare(text)
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")
+@needs_eml
 def test_every_mail_of_the_corpus_is_a_valid_document() -> None:
     for markdown in corpus():
         check(adf.convert(markdown))

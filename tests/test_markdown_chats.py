@@ -10,7 +10,8 @@ from hypothesis import given, settings
 
 from postroom.mail.escaping import escape_markdown
 from postroom.markdown import mrkdwn, text
-from tests.markdown_samples import DOCUMENT, FILES, MARKDOWN, PLACE, WORDS, corpus
+from tests.corpus import needs_eml
+from tests.markdown_samples import DOCUMENT, MARKDOWN, WORDS, corpus
 
 LINK = re.compile(r"<(?:https?://|mailto:)[^<>|\s]+(?:\|[^<>|\n]+)?>", re.IGNORECASE)
 
@@ -52,7 +53,7 @@ def test_text_of_a_mail_as_plain_text(words: str) -> None:
     assert bare(shown) == bare(words) or "://" in words
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")
+@needs_eml
 def test_every_mail_of_the_corpus() -> None:
     for markdown in corpus():
         assert not re.search(r"<(?!(?:https?://|mailto:))", mrkdwn.convert(markdown), re.IGNORECASE)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 
 from postroom.mail.escaping import escape_markdown
 from postroom.markdown import html
-from tests.markdown_samples import DOCUMENT, FILES, MARKDOWN, PLACE, WORDS, corpus
+from tests.corpus import needs_eml
+from tests.markdown_samples import DOCUMENT, MARKDOWN, WORDS, corpus
 
 ATTRIBUTES = {"a": {"href"}, "img": {"src", "alt"}, "ol": {"start"}}
 
@@ -77,7 +78,7 @@ def test_text_of_a_mail_shows_word_for_word(text: str) -> None:
         assert bare(judge.words) == bare(text)
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")
+@needs_eml
 def test_every_mail_of_the_corpus() -> None:
     for markdown in corpus():
         Judge(html.convert(markdown))

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 
 from postroom.mail.escaping import escape_markdown
 from postroom.markdown import wiki
-from tests.markdown_samples import DOCUMENT, FILES, MARKDOWN, PLACE, WORDS, corpus
+from tests.corpus import needs_eml
+from tests.markdown_samples import DOCUMENT, MARKDOWN, WORDS, corpus
 
 ESCAPED = re.compile(r"(?<!\\)\\([-#*_+?^~|%{}\[\]()!@])")
 FACES = [
@@ -100,7 +101,7 @@ def test_any_markdown_is_converted(markdown: str) -> None:
     assert "[~" not in markup
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")
+@needs_eml
 def test_every_mail_of_the_corpus() -> None:
     for markdown in corpus():
         markup = wiki.convert(markdown)

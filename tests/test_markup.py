@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -24,9 +22,7 @@ from postroom.mail.markup import html_to_markdown, html_to_text
 from postroom.mail.replies import split_reply
 from postroom.mail.safe_html import safe_html
 from postroom.rawmail import message_of
-
-PLACE = Path(os.environ.get("POSTROOM_TEST_MAIL") or Path(__file__).parents[2] / "shared" / "mail")
-FILES = sorted(path for path in PLACE.glob("eml/**/*") if path.is_file())
+from tests.corpus import EML, SOCKETLABS, needs_eml, needs_socketlabs
 
 READER = MarkdownIt("gfm-like", {"html": True, "linkify": True})
 
@@ -311,9 +307,9 @@ def test_time_is_linear(source: str) -> None:
         assert time.process_time() - started < len(source) / 1e6 + 0.5, function
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")
+@needs_eml
 def test_every_mail_of_the_corpus_as_markdown() -> None:
-    for path in FILES:
+    for path in EML:
         message, _ = message_of(path.read_bytes(), ingress="mime")
         for markdown in (markdown_of(message), reply_markdown_of(message)):
             assert "<script" not in markdown.lower()
@@ -324,10 +320,10 @@ def test_every_mail_of_the_corpus_as_markdown() -> None:
             assert bare(shown(markdown_of(message)).words) == bare(message.text), path
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no socketlabs/ in {PLACE}")
+@needs_socketlabs
 def test_the_words_of_the_corpus_stay() -> None:
     """Of the HTML that is well-formed, a reader sees as text what a browser shows."""
-    for path in sorted(PLACE.glob("socketlabs/*.jsonl")):
+    for path in SOCKETLABS:
         for line in path.read_text(encoding="utf-8").splitlines():
             source = json.loads(line)["payload"]["Message"]["HtmlBody"]
             if source:

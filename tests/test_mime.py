@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import time
 from pathlib import Path
 
@@ -17,9 +16,7 @@ from postroom.mail.encoded_words import decode_words
 from postroom.mail.mime import DEEPEST, MOST_PARTS, read_mime
 from postroom.mail.transfer import decode_base64, decode_transfer
 from postroom.rawmail import message_of, raw_mails
-
-PLACE = Path(os.environ.get("POSTROOM_TEST_MAIL") or Path(__file__).parents[2] / "shared" / "mail")
-FILES = sorted(path for path in PLACE.glob("eml/**/*") if path.is_file())
+from tests.corpus import EML, needs_eml
 
 
 def mail(*lines: str) -> bytes:
@@ -304,9 +301,9 @@ def test_time_is_linear(raw: bytes) -> None:
     assert time.process_time() - started < len(raw) / 1e6 + 0.5
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")
+@needs_eml
 def test_every_mail_of_the_corpus_becomes_a_message() -> None:
-    for path in FILES:
+    for path in EML:
         message, contents = message_of(path.read_bytes(), ingress="mime")
         assert message.headers or message.text, path
         assert len(contents) == len(message.attachments), path

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from postroom.message import Message
+from tests.corpus import needs_recorded
 from tests.senders import (
     EC_KEY,
     SECRET,
@@ -19,12 +20,11 @@ from tests.senders import (
     sns,
     svix,
 )
-from tests.waysin import Answer, Desk, Recorded, named, recorded, recorded_mail
+from tests.waysin import Answer, Desk, Recorded, named, recorded
 
-pytestmark = recorded_mail
+pytestmark = needs_recorded
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-SAMPLE = Path(__file__).parent.parent.parent / "shared" / "mail" / "eml" / "anymail" / "sample_email.txt"
 
 
 @pytest.fixture

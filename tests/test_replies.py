@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from postroom.mail.markup import html_to_text
 from postroom.mail.replies import Part, label_lines, split_reply
-from tests.test_corpus import PLACE
+from tests.corpus import REPLIES, needs_replies
 
-CASES = PLACE / "reply_cases.jsonl"
 NEW = "Yes, the second printer burns too.\n\nPlease send somebody."
 OLD = "> Does it burn?\n>\n> Ada"
 BARE = "Does it burn?\n\nAda"
@@ -235,10 +234,10 @@ def test_time_is_linear(hostile: str) -> None:
     assert time.process_time() - started < len(hostile) / 1e6 + 0.5
 
 
-@pytest.mark.skipif(not CASES.exists(), reason=f"the cases of reply texts are not here: no {CASES}")
+@needs_replies
 def test_the_collected_cases() -> None:
     wrong, lost = [], []
-    for line in CASES.read_text(encoding="utf-8").splitlines():
+    for line in REPLIES.read_text(encoding="utf-8").splitlines():
         case = json.loads(line)
         found = "".join(split_reply(case["text"] or html_to_text(case["html"])).text.split())
         wanted = "".join(case["expected"].split())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ from postroom.rawmail import message_of
 from postroom.rules import Rule
 from postroom.rules.extracts import find_all
 from postroom.rules.facts import Facts
+from tests.corpus import EML, needs_eml
 
 ROOT = Path(__file__).parents[1]
-PLACE = Path(os.environ.get("POSTROOM_TEST_MAIL") or ROOT.parent / "shared" / "mail")
-FILES = sorted(path for path in PLACE.glob("eml/**/*") if path.is_file())
 
 CONFIG = """
 data_dir: data
@@ -189,7 +187,7 @@ def _all(rules: tuple[Rule, ...]) -> list[Rule]:
 MARK = "{{ 1337 * 3 }}{% if true %}{{ 'in' ~ 'jected' }}{% endif %}"
 
 
-@pytest.mark.skipif(not FILES, reason=f"the corpus of test mail is not here: no eml/ in {PLACE}")
+@needs_eml
 def test_every_mail_renders_through_every_shipped_rule(shipped: tuple[Any, Any]) -> None:
     config, kinds = shipped
     rule_set, fields = app.load_rules(config, kinds), field_sets(config, kinds)
@@ -197,7 +195,7 @@ def test_every_mail_renders_through_every_shipped_rule(shipped: tuple[Any, Any])
         (rule, number) for rule in _all(rule_set.rules) for number, each in enumerate(rule.actions) if each.destination
     ]
     assert len(actions) > 10
-    for path in FILES:
+    for path in EML:
         message, _ = message_of(path.read_bytes(), ingress="mime")
         message = replace(message, subject=f"{message.subject or ''} {MARK}", text=f"{message.text or ''}\n{MARK}")
         for rule, number in actions:

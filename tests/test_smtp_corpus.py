@@ -9,12 +9,13 @@ import pytest
 
 from postroom.plan import Content
 from postroom.store.content import unpack_content
+from tests.corpus import needs_socketlabs
 from tests.instance import Instance
 from tests.smtp_sink import Handed, Sink
-from tests.test_corpus import FILES, documents
+from tests.test_corpus import documents
 
 pytestmark = [
-    pytest.mark.skipif(not FILES, reason="the corpus of test mail is not here; POSTROOM_TEST_MAIL names its place"),
+    needs_socketlabs,
     pytest.mark.timeout(300),
 ]
 RULES = """\

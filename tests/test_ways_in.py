@@ -14,8 +14,9 @@ import pytest
 
 from postroom.fields import Secret, specs
 from postroom.ingress import KINDS
+from tests.corpus import needs_recorded
 from tests.senders import SECRET, SENDERS, Sender
-from tests.waysin import Desk, multipart, recorded, recorded_mail
+from tests.waysin import Desk, multipart, recorded
 
 FOLDER = Path(__file__).parent.parent / "postroom" / "ingress"
 UNFIT = {"mailgun": 406, "postmark": 403}
@@ -254,7 +255,7 @@ def test_the_cost_grows_with_the_size_and_no_faster(desk: Desk, kind: str, make:
     assert spent[1] < 30 * max(spent[0], 0.02)
 
 
-@recorded_mail
+@needs_recorded
 def test_every_recorded_request_without_our_credentials_is_refused(desk: Desk) -> None:
     every = recorded()
     assert len(every) == 71

@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from postroom.fields import Reader, read_settings
 from postroom.ingress import KINDS
@@ -33,15 +30,9 @@ from postroom.web.gate import Gate
 from postroom.web.inbound import Entry, Inbound
 from postroom.web.refusals import Refusals
 from postroom.yamlfile import read
+from tests.corpus import RECORDED
 
-PLACE = Path(os.environ.get("POSTROOM_TEST_MAIL") or Path(__file__).parent.parent.parent / "shared" / "mail")
-RECORDED = PLACE / "provider_payloads.jsonl"
 URL = "https://mail.example.com"
-
-recorded_mail = pytest.mark.skipif(
-    not RECORDED.exists(),
-    reason=f"the recorded requests of providers are not here: {RECORDED}; POSTROOM_TEST_MAIL names their folder",
-)
 
 
 @dataclass(frozen=True)
