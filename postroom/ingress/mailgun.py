@@ -62,14 +62,16 @@ class Mailgun(Ingress):
         source = form.raw("body-mime")
         if source is None and form.raw("attachments") is not None:
             raise Refusal(400, "the message was stored by Mailgun, without its attachments: use forward(), not store()")
+        document = form.payload(_MASKED)
         expires = time.time() + self.options.max_age + _AHEAD
         ticket = Ticket(
             hashlib.sha256(f"mailgun:{token}".encode()).digest(),
             # Not what was masked: a signature is one of the token.
-            hashlib.sha256(form.payload(_MASKED)).digest(),
+            hashlib.sha256(document).digest(),
             int(expires * 1000),
         )
         if source is not None:
+            del document  # as large as the mail, which is held once more
             return Accepted(
                 mails_of_source(
                     source,
@@ -84,7 +86,7 @@ class Mailgun(Ingress):
         known = {name.lower(): value for name, value in headers}
         return Accepted(
             mails_of_parts(
-                form.payload(_MASKED),
+                document,
                 ingress=self.name,
                 recipients=recipients,
                 return_path=sender or known.get("x-envelope-from", ""),
