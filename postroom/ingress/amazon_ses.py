@@ -17,8 +17,6 @@ SNS's developer guide, "Verifying the signatures of Amazon SNS messages", "HTTP/
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import datetime
 import logging
@@ -133,11 +131,11 @@ class AmazonSes(Ingress):
         receipt, mail = notice.object("receipt"), notice.object("mail")
         if notice.text("notificationType") != "Received" or receipt is None or mail is None:
             raise Refusal(400, "the notification is of no received mail: its topic serves something else")
-        content = notice.text("content")
-        if content is None:
+        if notice.get("content") is None:
             raise Refusal(400, "the notification holds no mail: the receipt rule needs an SNS action, not S3")
         action = receipt.object("action")
-        encoding = (action.text("encoding") if action else None) or ""
+        is_base64 = action is not None and (action.text("encoding") or "").upper() == "BASE64"
+        source = notice.take_base64("content") if is_base64 else (notice.text("content") or "").encode()
         recipients = texts(receipt.get("recipients")) or texts(mail.get("destination"))
         verdicts = []
         for name in ("spamVerdict", "virusVerdict"):
@@ -152,7 +150,7 @@ class AmazonSes(Ingress):
             return encode_json({**document.source, "Message": notice.source})
 
         return mails_of_source(
-            _decoded(content, encoding),
+            source,
             outlined,
             ingress=self.name,
             recipients=recipients,
@@ -162,15 +160,6 @@ class AmazonSes(Ingress):
 
     def panel(self, url: str) -> list[tuple[str, str]]:
         return [("Subscription endpoint", url), ("Encoding of the SNS action", "Base64")]
-
-
-def _decoded(content: str, encoding: str) -> bytes:
-    if encoding.upper() != "BASE64":
-        return content.encode()
-    try:
-        return base64.b64decode("".join(content.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise Refusal(400, "the content of the notification is no base64") from None
 
 
 def _is_amazons(url: str) -> bool:
