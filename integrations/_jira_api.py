@@ -72,10 +72,7 @@ def gone(key: str, answer: Answer) -> DeliveryError:
 
 def said(answer: Answer) -> str:
     """Jira's own sentences: {"errorMessages": [..], "errors": {"field": ".."}}."""
-    try:
-        document = mapping(answer.json())
-    except DeliveryError:
-        return ""
+    document = answer.mapping
     messages, errors = document.get("errorMessages"), mapping(document.get("errors"))
     told = [str(each) for each in messages] if isinstance(messages, list) else []
     return "; ".join([*told, *(f"{name}: {text}" for name, text in errors.items())])

@@ -274,7 +274,8 @@ category: Support
             return {"refused": "it is too large"}
         if answer.status == 422:
             return {"refused": _sentences(answer)}
-        told, url = answer.mapping, str(answer.mapping.get("short_url"))
+        told = answer.mapping
+        url = str(told.get("short_url"))
         if not re.fullmatch(r"upload://[\w.-]+", url, re.ASCII):
             raise answer.error("Discourse's answer to an upload names no file")
         sizes = {name: told[name] for name in ("width", "height") if isinstance(told.get(name), int)}

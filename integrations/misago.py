@@ -347,12 +347,7 @@ def categories_named(categories: list[dict[str, Any]], wanted: str) -> list[int]
 
 def _sentences(answer: Answer) -> str:
     """Misago's own sentences: {"detail": "..."} or {"title": ["..."], "post": ["..."]}."""
-    try:
-        told = answer.json()
-    except DeliveryError:
-        told = None
-    parts = told.values() if isinstance(told, dict) else []
-    lists = [part if isinstance(part, list) else [part] for part in parts]
+    lists = [part if isinstance(part, list) else [part] for part in answer.mapping.values()]
     return " ".join(each for part in lists for each in part if isinstance(each, str)) or "no reason given"
 
 

@@ -16,9 +16,21 @@ from urllib.parse import quote
 from postroom.composition import compose, not_taken, title_of
 from postroom.exchange import Answer
 from postroom.fields import Json, Secret, Url
-from postroom.integration import DeliveryError, Guarantee, Http, Integration, Job, Markup, Receipt, inside, setting
+from postroom.integration import (
+    DeliveryError,
+    Guarantee,
+    Http,
+    Integration,
+    Job,
+    Markup,
+    Receipt,
+    inside,
+    number_of,
+    setting,
+)
 from postroom.remembered import Remembered
 
+_WHAT = "issue of Redmine"
 _SUBJECT = 255
 _KEEP_NAMES = 600.0
 """Seconds for which the ids of names are remembered."""
@@ -94,7 +106,7 @@ project: support
         return Markup(options.formatting)
 
     def deliver(self, job: Job) -> Receipt:
-        number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job))
+        number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job, job.item))
         if job.content.state:
             job.once("state", lambda: self._set_state(number, job.content.state))
         return self._receipt(number)
@@ -105,7 +117,7 @@ project: support
         results = _rows(self._get("/search.json", parameters), "results")
         if job.item is not None:
             if any(str(row["id"]) == job.item.reference for row in results):
-                return self._receipt(_number(job.item.reference))
+                return self._receipt(number_of(job.item, _WHAT))
             if job.content.update:
                 return None
         # Others may quote the marker later: the oldest is the one that was made with it.
@@ -157,8 +169,8 @@ project: support
             raise answer.error("Redmine's answer names no issue", unknown=True)
         return str(number)
 
-    def _comment(self, job: Job) -> str:
-        number = _number(job.item.reference if job.item else None)
+    def _comment(self, job: Job, item: Receipt) -> str:
+        number = number_of(item, _WHAT)
         uploads, pictures, notes = self._uploads(job)
         issue: dict[str, Any] = {"notes": compose(job, self.markup(self.options), images=pictures, notes=notes)}
         if job.content.fields.get("private"):
@@ -323,12 +335,6 @@ project: support
         return Receipt(number, f"{self._url}/issues/{number}")
 
 
-def _number(reference: str | None) -> str:
-    if not reference or not (reference.isascii() and reference.isdigit()):
-        raise DeliveryError(f"the item '{reference}' is no issue of Redmine", permanent=True)
-    return reference
-
-
 def _by_name(rows: list[dict[str, Any]]) -> dict[str, int]:
     """The ids of rows by name; memberships hold a user or a group."""
     shown = [(row.get("user") or row.get("group") or row) for row in rows]
@@ -338,11 +344,8 @@ def _by_name(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 def _errors(answer: Answer) -> str:
     """Redmine's own sentences: {"errors": ["Subject cannot be blank"]}."""
-    try:
-        errors = answer.json().get("errors")
-        return "; ".join(str(error) for error in errors) or "no reason given"
-    except (DeliveryError, AttributeError, TypeError):
-        return "no reason given"
+    errors = answer.mapping.get("errors")
+    return "; ".join(map(str, errors if isinstance(errors, list) else [])) or "no reason given"
 
 
 def _rows(answer: Answer, key: str) -> list[dict[str, Any]]:

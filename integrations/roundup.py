@@ -31,10 +31,12 @@ from postroom.integration import (
     Markup,
     Receipt,
     inside,
+    number_of,
     setting,
 )
 from postroom.remembered import Remembered
 
+_WHAT = "issue of Roundup"
 _TITLE = 250
 _KEEP_NAMES = 600.0
 """Seconds for which the statuses are remembered."""
@@ -106,7 +108,7 @@ password: "${ROUNDUP_PASSWORD}"
         self._statuses = Remembered(_KEEP_NAMES)
 
     def deliver(self, job: Job) -> Receipt:
-        number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job))
+        number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job, job.item))
         if job.content.state:
             job.once("state", lambda: self._set_state(number, job.content.state))
         return self._receipt(number)
@@ -117,7 +119,7 @@ password: "${ROUNDUP_PASSWORD}"
         issues = self._issues(messages) if messages else []
         if job.item is not None:
             if job.item.reference in issues:
-                return self._receipt(_number(job.item.reference))
+                return self._receipt(number_of(job.item, _WHAT))
             if job.content.update:
                 return None
         return self._receipt(min(issues, key=int)) if issues else None
@@ -168,8 +170,8 @@ password: "${ROUNDUP_PASSWORD}"
         job.record("token", f"{int(expires)} {token}")
         return token
 
-    def _comment(self, job: Job) -> str:
-        number = _number(job.item.reference if job.item else None)
+    def _comment(self, job: Job, item: Receipt) -> str:
+        number = number_of(item, _WHAT)
         message, files = self._message(job)
         issue, attributes = self._read(number)
         if message in _ids(attributes, "messages"):
@@ -319,12 +321,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19
 
 
-def _number(reference: str | None) -> str:
-    if not _is_number(reference):
-        raise DeliveryError(f"the item '{reference}' is no issue of Roundup", permanent=True)
-    return str(reference)
-
-
 def _ids(attributes: Any, name: str) -> list[Any]:
     """The numbers in a list of links."""
     links = inside(attributes, name)
@@ -333,7 +329,4 @@ def _ids(attributes: Any, name: str) -> list[Any]:
 
 def _sentence(answer: Answer) -> str:
     """Roundup's own words: {"error": {"status": 400, "msg": "..."}}."""
-    try:
-        return str(inside(answer.json(), "error", "msg") or "no reason given")[:400]
-    except DeliveryError:
-        return "no reason given"
+    return str(inside(answer.mapping, "error", "msg") or "no reason given")[:400]

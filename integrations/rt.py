@@ -29,11 +29,13 @@ from postroom.integration import (
     Markup,
     Receipt,
     inside,
+    number_of,
     setting,
 )
 from postroom.multipart import File
 from postroom.remembered import Remembered
 
+_WHAT = "ticket of RT"
 _SUBJECT = 200
 """What RT keeps of a subject, in bytes of UTF-8."""
 _LINK = 240
@@ -100,7 +102,7 @@ queue: General
         self._known = Remembered(_KEEP_NAMES)
 
     def deliver(self, job: Job) -> Receipt:
-        number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job))
+        number = job.once(job.part, lambda: self._create(job) if job.item is None else self._comment(job, job.item))
         if job.content.state:
             job.once("state", lambda: self._set_state(number, job.content.state))
         return self._receipt(number)
@@ -108,8 +110,8 @@ queue: General
     def find(self, job: Job) -> Receipt | None:
         """The ticket with our link, or the ticket with a comment that ends in the marker."""
         if job.item is not None:
-            if self._has_comment(_number(job.item.reference), job.marker):
-                return self._receipt(_number(job.item.reference))
+            if self._has_comment(number_of(job.item, _WHAT), job.marker):
+                return self._receipt(number_of(job.item, _WHAT))
             if job.content.update:
                 return None
         query = f"RefersTo = '{link_of(job)}'"
@@ -157,8 +159,8 @@ queue: General
             raise answer.error("RT's answer names no ticket", unknown=True)
         return number
 
-    def _comment(self, job: Job) -> str:
-        number = _number(job.item.reference if job.item else None)
+    def _comment(self, job: Job, item: Receipt) -> str:
+        number = number_of(item, _WHAT)
 
         def document(notes: Sequence[str]) -> dict[str, Any]:
             return message_body(compose(job, Markup.PLAIN, notes=notes))
@@ -324,18 +326,9 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"[0-9]{1,18}", text) is not None
 
 
-def _number(reference: str | None) -> str:
-    if not _is_number(reference or ""):
-        raise DeliveryError(f"the item '{reference}' is no ticket of RT", permanent=True)
-    return str(reference)
-
-
 def _message(answer: Answer) -> str:
     """RT's own sentence: {"message": "..."}."""
-    try:
-        return str(inside(answer.json(), "message") or "no reason given")[:400]
-    except DeliveryError:
-        return "no reason given"
+    return str(answer.mapping.get("message") or "no reason given")[:400]
 
 
 def _items(answer: Answer) -> list[dict[str, Any]]:
