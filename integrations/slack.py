@@ -301,7 +301,7 @@ class Slack(Integration):
             return ""
 
     def _pages(self, method: str, parameters: Mapping[str, Any], key: str, most: int) -> Iterator[dict[str, Any]]:
-        """The rows of a list in pages. A page that is longer than an answer may be is fetched anew in halves."""
+        """The rows of a list in pages. A page that is longer than an answer may be is fetched anew in quarters."""
         cursor, limit = "", int(parameters["limit"])
         for _ in range(most):
             page = {**parameters, "limit": limit, **({"cursor": cursor} if cursor else {})}
