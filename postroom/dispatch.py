@@ -155,8 +155,10 @@ class Dispatcher:
         content: Content | None = None
         frozen = owed.content
         fault = ""
-        known = outbox.item_of(self._reads, owed.conversation, owed.destination)
-        item = Receipt(*known) if known and destination.makes_items and not owed.own_item else None
+        known = None
+        if destination.makes_items and not owed.own_item:
+            known = outbox.item_of(self._reads, owed.conversation, owed.destination)
+        item = Receipt(*known) if known else None
         try:
             row = self._reads.execute("SELECT data FROM contents WHERE message = ?", (owed.message,)).fetchone()
             message, _ = unpack(row[0])

@@ -16,7 +16,8 @@ from postroom.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-_BATCH = 50
+_BATCH = 20
+"""Mails in one transaction: accepting mail waits for it."""
 _LOOK = 0.5
 """Seconds between looks while there is nothing to do."""
 _TIDY = 3600.0

@@ -10,6 +10,8 @@ from collections.abc import Collection
 
 import msgspec
 
+from postroom.store.searching import first_seq_at
+
 _DUE = "('pending', 'retrying')"
 OURSELVES = "postroom"
 """Who it was where no person did it."""
@@ -122,7 +124,7 @@ def look(db: sqlite3.Connection, names: Collection[str]) -> dict[str, tuple[Stan
 
 def dead_since(db: sqlite3.Connection, names: Collection[str], since: int) -> dict[str, int]:
     """How many deliveries made since then are dead, by destination, counted like `queue`; only where there are any."""
-    first = first_delivery_at(db, since)
+    first = first_seq_at(db, since, "deliveries", "created_at")
     found = {}
     for name in names:
         dead = "SELECT 1 FROM deliveries WHERE destination = ? AND state = 'dead' AND seq >= ?"
@@ -143,21 +145,6 @@ def dead(db: sqlite3.Connection, name: str, most: int) -> list[tuple[int, str]]:
 def checked(db: sqlite3.Connection, name: str, who: str, well: bool, now: int) -> None:
     """Records that a person asked a destination of itself."""
     _note(db, "check", name, who, "well" if well else "not well", now)
-
-
-def first_delivery_at(db: sqlite3.Connection, moment: int) -> int:
-    """The seq of the first delivery made at a moment or later: seqs grow with time."""
-    # One at a time: asked together, SQLite walks the table.
-    low = db.execute("SELECT COALESCE(MIN(seq), 1) FROM deliveries").fetchone()[0]
-    high = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM deliveries").fetchone()[0]
-    while low < high:
-        middle = (low + high) // 2
-        row = db.execute("SELECT created_at FROM deliveries WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)).fetchone()
-        if row[0] < moment:
-            low = middle + 1
-        else:
-            high = middle
-    return int(low)
 
 
 def queue(db: sqlite3.Connection, name: str) -> Queue:

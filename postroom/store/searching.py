@@ -208,13 +208,14 @@ def _column(db: sqlite3.Connection, sql: str, *values: Any) -> list[int]:
     return [row[0] for row in db.execute(f"{sql} LIMIT {_MOST_LOOKED_UP}", values)]
 
 
-def first_seq_at(db: sqlite3.Connection, moment: int) -> int:
-    """The seq of the first message received at a moment or later: seqs grow with the time of receipt."""
-    low = db.execute("SELECT COALESCE(MIN(seq), 1) FROM messages").fetchone()[0]
-    high = db.execute("SELECT COALESCE(MAX(seq), 0) + 1 FROM messages").fetchone()[0]
+def first_seq_at(db: sqlite3.Connection, moment: int, table: str = "messages", column: str = "received_at") -> int:
+    """The seq of the first row of a table made at a moment or later: seqs grow with time."""
+    # One at a time: asked together, SQLite walks the table.
+    low = db.execute(f"SELECT COALESCE(MIN(seq), 1) FROM {table}").fetchone()[0]
+    high = db.execute(f"SELECT COALESCE(MAX(seq), 0) + 1 FROM {table}").fetchone()[0]
     while low < high:
         middle = (low + high) // 2
-        row = db.execute("SELECT received_at FROM messages WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)).fetchone()
+        row = db.execute(f"SELECT {column} FROM {table} WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)).fetchone()
         if row is None or row[0] >= moment:
             high = middle
         else:
