@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from postroom.mail.escaping import escape_markdown
@@ -135,6 +135,7 @@ def test_every_mail_of_the_corpus_is_a_valid_document() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(MARKDOWN, st.integers(30, 400))
+@example(markdown="http://x.example/aaaaaaaa**](cid:a%40b)](cid:a%40b)http://x.example/0\x1f𐀀𐀀𐀀", limit=201)
 def test_a_limit_holds_and_the_end_stays(markdown: str, limit: int) -> None:
     marked = f"{markdown}\n\n\n```\n```\n\n[mail](http://m.example/)\n"
     document = adf.convert(marked, limit=limit)

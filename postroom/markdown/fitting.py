@@ -89,7 +89,12 @@ def fitted(
             return made
         made = render(shortened(nodes, int(budget)))
         budget = budget * min(0.9, limit / max(1, size(made)))
-    return made if size(made) <= limit else render([Node("paragraph", [Node("text", text=ELLIPSIS)])])
+    if size(made) <= limit:
+        return made
+    # Nothing that is shortened fits: the end alone, as much of it as there is room for.
+    left_out = Node("paragraph", [Node("text", text=ELLIPSIS)])
+    ends = (render([left_out, *nodes[start:]]) for start in range(max(0, len(nodes) - _MOST_LAST), len(nodes)))
+    return next((end for end in ends if size(end) <= limit), render([left_out]))
 
 
 def shortened(nodes: Sequence[Node], budget: int) -> list[Node]:
@@ -101,8 +106,7 @@ def shortened(nodes: Sequence[Node], budget: int) -> list[Node]:
             break
         last.insert(0, node)
     rest = [*nodes[: len(nodes) - len(last)]]
-    kept, _ = _first(rest, budget - sum(map(weight, last)) - 2)
-    return [*kept, *last]
+    return [*_first(rest, budget - sum(map(weight, last)) - 2), *last]
 
 
 def weight(node: Node) -> int:
@@ -111,8 +115,8 @@ def weight(node: Node) -> int:
     return own + sum(map(weight, node.children))
 
 
-def _first(nodes: Sequence[Node], budget: int) -> tuple[list[Node], bool]:
-    """As many of the nodes as fit, and whether all did. Behind the last words that fit stands an ellipsis."""
+def _first(nodes: Sequence[Node], budget: int) -> list[Node]:
+    """As many of the nodes as fit. Behind the last words that fit stands an ellipsis."""
     made: list[Node] = []
     for node in nodes:
         length = weight(node)
@@ -121,17 +125,17 @@ def _first(nodes: Sequence[Node], budget: int) -> tuple[list[Node], bool]:
             budget -= length
             continue
         if node.children:
-            children, _ = _first(node.children, budget - 4)
+            children = _first(node.children, budget - 4)
             # An element without any words of its own is not worth its signs.
             if children:
                 made.append(replace(node, children=children))
-                return made, False
+                return made
         elif node.text and node.kind != "image":
             made.append(replace(node, text=node.text[: max(0, budget - 1)].rstrip() + ELLIPSIS))
-            return made, False
+            return made
         made += [_ellipsis_like(node)]
-        return made, False
-    return made, True
+        return made
+    return made
 
 
 def _ellipsis_like(node: Node) -> Node:
