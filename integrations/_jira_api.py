@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from postroom import exchange
 from postroom.exchange import LONGEST_RETRY_AFTER, Answer, retry_after
 from postroom.integration import DeliveryError, Http
 
@@ -95,10 +96,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def inside(answer: Answer, *names: str) -> Any:
     """What stands in an answer below these names; None where there is nothing."""
-    value = answer.json()
-    for name in names:
-        value = mapping(value).get(name)
-    return value
+    return exchange.inside(answer.json(), *names)
 
 
 def rows(value: Any) -> list[dict[str, Any]]:
