@@ -41,7 +41,7 @@ gem_directories() {
 install() {
   if ! present; then
     export DEBIAN_FRONTEND=noninteractive
-    as_root apt-get update -qq
+    [ -n "${SKIP_UPDATE:-}" ] || as_root apt-get update -qq
     # The package's own set-up fails the first time for want of those directories.
     as_root apt-get install -y -q --no-install-recommends redmine redmine-sqlite ruby-webrick curl \
       || { gem_directories; as_root dpkg --configure -a; }
