@@ -74,16 +74,18 @@ def routes(history: History, ways: Sequence[Way], deeds: Deeds) -> list[Route]:
     turns = BoundedSemaphore(_CHECKS_AT_ONCE)
     by_name = {way.name: way for way in ways}
 
-    def state(way: Way) -> DestinationState:
-        standing = history.read(store.standings).get(way.name, Standing())
-        queue = history.read(partial(store.queue, name=way.name))
-        return DestinationState(way.name, way.kind, way.summary, way.guarantee, way.paused, standing, queue)
+    def states(ways: Sequence[Way]) -> list[DestinationState]:
+        seen = history.read(partial(store.look, names=[way.name for way in ways]))
+        return [
+            DestinationState(way.name, way.kind, way.summary, way.guarantee, way.paused, *seen[way.name])
+            for way in ways
+        ]
 
     def every(_: Call) -> DestinationList:
-        return DestinationList([state(way) for way in ways])
+        return DestinationList(states(ways))
 
     def destination(call: Call) -> DestinationState:
-        return state(by_name[named(call)])
+        return states([by_name[named(call)]])[0]
 
     def named(call: Call) -> str:
         name: str = call.path.name

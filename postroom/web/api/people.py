@@ -12,13 +12,14 @@ from msgspec import Meta
 
 from postroom.dashboard_config import Dashboard
 from postroom.ids import now_ms
-from postroom.store import audit, people, sessions
+from postroom.store import people
 from postroom.store import tokens as stored
 from postroom.store.history import History
 from postroom.store.people import Person, Refused
 from postroom.store.writer import Writer
 from postroom.web import passwords, tokens
 from postroom.web.api.contract import UNSET, Call, Done, Fault, OneName, Route, Unset
+from postroom.web.sessions import Book
 
 Role = Literal["viewer", "operator", "editor"]
 Password = Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -85,16 +86,11 @@ _NOBODY = {404: "Nobody has this name."}
 
 def routes(history: History, writer: Writer, settings: Dashboard) -> list[Route]:
     """`settings`: the section of config.yaml, which may name people; otherwise the store keeps them."""
-    named = settings.users
+    named, sessions = settings.users, Book(history, writer)
 
     def users(_: Call) -> Users:
-        if named is None:
-            return Users(history.read(partial(people.people, now=now_ms())), False)
-        rows = []
-        for name, user in sorted(named.items()):
-            living = history.read(partial(sessions.of, name=name, now=now_ms()))
-            rows.append(Person(name, user.role, 0, max((each.seen_at for each in living), default=None), len(living)))
-        return Users(rows, True)
+        roles = None if named is None else {name: user.role for name, user in named.items()}
+        return Users(history.read(partial(people.everybody, named=roles, now=now_ms())), named is not None)
 
     def add(call: Call) -> WithPassword:
         body: NewUser = call.body
@@ -120,14 +116,7 @@ def routes(history: History, writer: Writer, settings: Dashboard) -> list[Route]
 
     def log_out(call: Call) -> Done:
         name = known(call)
-
-        def work(db: sqlite3.Connection) -> int:
-            count = sessions.end(db, name)
-            if count:
-                audit.note(db, call.who, "end sessions", f"{name}: {count}", now_ms())
-            return count
-
-        if not writer.run(work):
+        if not sessions.end(name, who=call.who):
             raise Fault(409, f"{name} has no session.")
         return Done()
 
