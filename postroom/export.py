@@ -67,9 +67,9 @@ def rows_of(pages: Pages) -> Iterator[list[MessageRow] | None]:
 
 def as_csv(pages: Pages) -> Iterator[bytes]:
     """The lines, a page at a time. Where time was up, the last line says so."""
-    yield _lines([COLUMNS])
+    yield lines([COLUMNS])
     for rows in rows_of(pages):
-        yield _lines([(INCOMPLETE,)] if rows is None else [_cells(row) for row in rows])
+        yield lines([(INCOMPLETE,)] if rows is None else [_cells(row) for row in rows])
 
 
 def as_json(pages: Pages) -> Iterator[bytes]:
@@ -113,7 +113,8 @@ def _cells(row: MessageRow) -> list[str]:
     ]
 
 
-def _lines(rows: Iterable[Sequence[str]]) -> bytes:
+def lines(rows: Iterable[Sequence[str]]) -> bytes:
+    """Rows as CSV, each cell made harmless."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows([harmless(cell) for cell in row] for row in rows)
     return buffer.getvalue().encode("utf-8", "replace")

@@ -8,15 +8,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from functools import partial
 
 from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 
-from postroom.export import harmless
+from postroom.export import lines
 from postroom.store import audit
 from postroom.store.history import History
 from postroom.web import auth, display
@@ -42,9 +40,7 @@ def blueprint(history: History) -> Blueprint:
         if before is not None and not 0 < before < 2**62:
             abort(400, "There is no such page.")
         chosen = filters()
-        rows = history.read(
-            partial(audit.entries, who=chosen["who"], what=chosen["what"], before=before, limit=_PAGE + 1)
-        )
+        rows = _read(history, chosen, before, _PAGE + 1)
         return render_template(
             "audit.html",
             rows=rows[:_PAGE],
@@ -64,16 +60,13 @@ def blueprint(history: History) -> Blueprint:
     return pages
 
 
-def _csv(history: History, chosen: dict[str, str]) -> Iterator[str]:
+def _csv(history: History, chosen: dict[str, str]) -> Iterator[bytes]:
     """Page by page: no snapshot is held while a slow reader takes its time."""
-    yield _line("seq", "at", "who", "what", "detail", "message", "delivery")
+    yield lines([("seq", "at", "who", "what", "detail", "message", "delivery")])
     before, count = None, 0
     while count < _CSV_MOST:
         rows = _read(history, chosen, before, _CSV_PAGE)
-        for row in rows:
-            yield _line(
-                row.seq, display.iso(row.at), row.who, row.what, row.detail or "", row.message or "", row.delivery or ""
-            )
+        yield lines([_cells(row) for row in rows])
         if len(rows) < _CSV_PAGE:
             return
         before, count = rows[-1].seq, count + len(rows)
@@ -83,7 +76,6 @@ def _read(history: History, chosen: dict[str, str], before: int | None, limit: i
     return history.read(partial(audit.entries, who=chosen["who"], what=chosen["what"], before=before, limit=limit))
 
 
-def _line(*values: object) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow([harmless(str(value)) for value in values])
-    return out.getvalue()
+def _cells(row: audit.Entry) -> list[str]:
+    given = (row.detail, row.message, row.delivery)
+    return [str(row.seq), display.iso(row.at), row.who, row.what, *(each or "" for each in given)]
