@@ -116,7 +116,7 @@ def current_user() -> str | None:
 
 
 def current_session() -> Session | None:
-    """The session of the current user; None for those whom a proxy or a token vouches for."""
+    """The session of the current user; None for those whom a proxy vouches for."""
     current_user()
     found: Session | None = g.login
     return found
@@ -125,11 +125,6 @@ def current_session() -> Session | None:
 def proxied() -> bool:
     """Is the current user here by the word of a proxy?"""
     return current_user() is not None and g.get("by_proxy", False)
-
-
-def act_as(name: str, role: str) -> None:
-    """For this request, somebody else is the current user: a program that showed its token."""
-    g.user, g.role, g.login, g.by_proxy = name, role, None, False
 
 
 def may(role: str) -> bool:

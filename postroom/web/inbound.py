@@ -38,8 +38,6 @@ log = logging.getLogger("postroom.inbound")
 
 PREFIX = "/inbound/"
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-"""All but POST are answered 405 here: Flask's own answer would name them in Allow."""
 _DRAINED = 256 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network

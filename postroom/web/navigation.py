@@ -22,9 +22,4 @@ def links(may: Callable[[str], bool]) -> list[tuple[str, str, bool]]:
     exist = {rule.rule for rule in current_app.url_map.iter_rules()}
     here = f"/{request.path.split('/')[1]}"
     here = _BELOW.get(here, here)
-    # Before there is an overview, the messages stand in its place.
-    return [
-        (path, name if "/messages" in exist or path != "/" else "Messages", here == path)
-        for path, name, role in _LINKS
-        if path in exist and may(role)
-    ]
+    return [(path, name, here == path) for path, name, role in _LINKS if path in exist and may(role)]

@@ -70,12 +70,6 @@ def blueprint(
     pages = Blueprint("rules", __name__)
     display.install(pages)
 
-    @pages.url_value_preprocessor
-    def bound(endpoint: str | None, values: object) -> None:
-        # Before anything reads the form: a file of rules is longer than other forms.
-        request.max_content_length = 4 * _LONGEST_TEXT
-        request.max_form_memory_size = 4 * _LONGEST_TEXT
-
     pages.before_request(auth.require_login)
     pages.context_processor(
         lambda: {
