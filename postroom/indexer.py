@@ -21,8 +21,10 @@ _BATCH = 20
 _LOOK = 0.5
 """Seconds between looks while there is nothing to do."""
 _TIDY = 3600.0
-_SHARE = 3
-"""It rests so many times as long as it works: mail and deliveries go first."""
+_SHARE, _BUSY_SHARE = 3, 30
+"""It rests so many times as long as it works, and longer in a rush: mail and deliveries go first."""
+_RUSH = 50
+"""Mails and attempts a second that are a rush."""
 
 
 class Indexer:
@@ -32,6 +34,9 @@ class Indexer:
         self._database = database
         self._stopping = threading.Event()
         self._tidied_at = 0.0
+        self._rush = False
+        self._seen = (0.0, 0)
+        """When it looked last, and the numbers of the newest mail and attempt then, added up."""
         self._thread = threading.Thread(target=self._run, name="index", daemon=True)
 
     def start(self) -> None:
@@ -56,17 +61,21 @@ class Indexer:
         """Indexes a batch where there is one. Returns the seconds to rest."""
         try:
             newest = reads.execute("SELECT MAX(seq) FROM messages").fetchone()[0] or 0
-            behind = newest > indexed_upto(reads)
-            if not behind and not statistics.waits(reads):
+            attempts = reads.execute("SELECT MAX(seq) FROM attempts").fetchone()[0] or 0
+            if newest <= indexed_upto(reads) and attempts <= statistics.counted_upto(reads):
                 return _LOOK
             began = time.monotonic()
-            if behind:
-                writer.run(lambda db: index_next(db, _BATCH))
-            writer.run(lambda db: statistics.count_attempts(db, 4 * _BATCH))
+            share = _BUSY_SHARE if self._is_rush(began, newest + attempts) else _SHARE
+
+            def work(db: sqlite3.Connection) -> None:
+                index_next(db, _BATCH)
+                statistics.count_attempts(db, 4 * _BATCH)
+
+            writer.run(work)
             if began > self._tidied_at + _TIDY:
                 self._tidied_at = began
                 writer.run(lambda db: statistics.forget_short_slots(db, now_ms()))
-            return (time.monotonic() - began) * _SHARE
+            return (time.monotonic() - began) * share
         except sqlite3.Error as error:
             # A full disk: the mail itself is refused meanwhile, and the search may lag.
             log.error("the search index cannot be kept up: %s", error)
@@ -74,3 +83,11 @@ class Indexer:
         except Exception:
             log.exception("the search index cannot be kept up")
             return 60.0
+
+    def _is_rush(self, now: float, total: int) -> bool:
+        """Whether much happens just now."""
+        since, before = self._seen
+        if now - since >= _LOOK:
+            self._rush = (total - before) / (now - since) > _RUSH if since else False
+            self._seen = now, total
+        return self._rush

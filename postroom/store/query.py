@@ -33,6 +33,7 @@ _AGO = re.compile(r"(\d{1,4})([hdwm])", re.IGNORECASE)
 _HOURS = {"h": 1, "d": 24, "w": 168, "m": 720}
 # Scripts that are written without blanks: each sign is a word.
 _SIGN = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_ASCII_PIECE = re.compile(r"[a-z0-9]+")
 _PIECE = re.compile(rf"[{_SIGN}]|[^\W_{_SIGN}]+")
 
 
@@ -113,6 +114,8 @@ def without_condition(text: str, position: int) -> str:
 
 def pieces(text: str) -> list[str]:
     """The words of a text as the index has them: runs of letters and digits, folded, without accents."""
+    if text.isascii():  # as most mail is, at a fifth of the cost
+        return _ASCII_PIECE.findall(text.lower())
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     bare = "".join(char for char in folded if not unicodedata.combining(char))
     return _PIECE.findall(bare)

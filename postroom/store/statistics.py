@@ -93,7 +93,7 @@ def count_messages(
 
 def count_attempts(db: sqlite3.Connection, most: int) -> int:
     """Adds the oldest attempts that are not counted yet. Returns how many there were."""
-    upto = _counted_upto(db)
+    upto = counted_upto(db)
     # Attempts whose message is gone are passed over, not waited for.
     rows = db.execute(
         "SELECT a.seq, a.result, a.started_at + COALESCE(a.took_ms, 0) AS ended, d.destination, m.received_at"
@@ -208,15 +208,10 @@ def _window(since: int, until: int) -> tuple[int, int, int]:
     return span, since // span * span, (until // span + 1) * span
 
 
-def _counted_upto(db: sqlite3.Connection) -> int:
+def counted_upto(db: sqlite3.Connection) -> int:
+    """The number of the last attempt that is counted; 0: none."""
     row = db.execute("SELECT value FROM settings WHERE name = ?", (_COUNTED,)).fetchone()
     return int(row[0]) if row else 0
-
-
-def waits(db: sqlite3.Connection) -> bool:
-    """Whether attempts are there that are not counted yet."""
-    newest = db.execute("SELECT MAX(seq) FROM attempts").fetchone()[0] or 0
-    return newest > _counted_upto(db)
 
 
 def _add(db: sqlite3.Connection, table: str, key: str, counts: Counter[Any]) -> None:
