@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 	@$(BIN)/python app.py demo $(if $(KEEP),--keep)
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 bench: $(VENV)/dev
 	$(BIN)/python -m bench

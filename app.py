@@ -13,9 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-
-from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
+from typing import TYPE_CHECKING
 
 import integrations
 from postroom import cli, data_lock, doorbell, logs, trial
@@ -45,11 +43,13 @@ from postroom.store.history import History
 from postroom.store.writer import Writer
 from postroom.supervise import WEB_THREADS
 from postroom.watch import Watcher
-from postroom.web import api, auth, dashboard, editing, health, inbound, overview, staff, tokens
-from postroom.web import destinations as ways_out
-from postroom.web.gate import Gate
-from postroom.web.proxy_login import Proxy
-from postroom.web.refusals import Refusals
+
+# Commands and dispatcher need nothing of the web: it is loaded where the pages are wired, for it takes time and memory.
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from postroom.web import auth, health, overview
+    from postroom.web import destinations as ways_out
 
 HERE = Path(__file__).resolve().parent
 
@@ -102,6 +102,15 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
 
     Its extension `rules` is the watcher of the rule files, not yet started.
     """
+    from flask import Flask
+    from werkzeug.middleware.proxy_fix import ProxyFix
+
+    from postroom.web import api, auth, dashboard, editing, health, inbound, overview, staff, tokens
+    from postroom.web import destinations as ways_out
+    from postroom.web.gate import Gate
+    from postroom.web.proxy_login import Proxy
+    from postroom.web.refusals import Refusals
+
     database = config.data_dir / FILE_NAME
     book = RuleBook(database, field_sets(config, kinds), config.mail.timezone)
     writer = Writer(database, after_commit=partial(doorbell.ring, config.data_dir / doorbell.FILE_NAME))
@@ -227,6 +236,8 @@ def create_app(config: Config, kinds: dict[str, type[Integration]]) -> Flask:
 
 def destination_ways(config: Config, kinds: dict[str, type[Integration]]) -> list[ways_out.Way]:
     """What pages and API tell of every destination."""
+    from postroom.web import destinations as ways_out
+
     return [
         ways_out.Way(
             name,
@@ -249,6 +260,8 @@ def check_destination(config: Config, kinds: dict[str, type[Integration]], name:
 
 def own_concerns(standstills: Callable[[], Sequence[str]], watcher: Watcher) -> list[overview.Concern]:
     """What the program itself knows to be wrong."""
+    from postroom.web import overview
+
     found = [overview.Concern(each, "/readyz") for each in standstills()]
     if watcher.note:
         found.append(overview.Concern(watcher.note, "/rules", more=tuple(watcher.problems[1:])))
@@ -259,6 +272,8 @@ def destination_deeds(
     config: Config, kinds: dict[str, type[Integration]], writer: Writer, acting: Acting
 ) -> ways_out.Deeds:
     """What people can do to a destination, on its page and by the API."""
+    from postroom.web import destinations as ways_out
+
     fields = field_sets(config, kinds)
 
     def check(name: str, who: str) -> tuple[bool, Sequence[str]]:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from postroom.fields import setting
 
+ROLES = ("viewer", "operator", "editor")
+"""Each may do what those before it may."""
 _RESERVED = ("postroom", "somebody")
 """Who did it where the log names no person."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,3 +174,10 @@ def test_the_test_itself_sees_arrows(tmp_path: Path) -> None:
     assert place_of("postroom.rulebook") == ORDER.index("postroom.rulebook"), "not that of postroom.rules"
     assert place_of("postroom.nowhere") == -1
     assert place_of("flask") is None
+
+
+def test_commands_and_dispatcher_load_nothing_of_the_web() -> None:
+    """It would cost each of them a tenth of a second and ten megabytes."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert not {"flask", "werkzeug", "wtforms", "nh3", "markdown_it", "apprise"} & set(done.stdout.split())

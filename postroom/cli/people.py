@@ -14,6 +14,7 @@ import click
 from postroom import listing
 from postroom.cli.house import House, commands, config_option, json_option, who
 from postroom.config import Config
+from postroom.dashboard_config import ROLES
 from postroom.ids import now_ms
 from postroom.store import people, schema, tokens
 from postroom.store.database import FILE_NAME, connect, migrate
@@ -21,7 +22,6 @@ from postroom.store.people import Person, Refused
 from postroom.store.writer import Writer
 from postroom.web import passwords
 from postroom.web import tokens as keys
-from postroom.web.people import ROLES
 
 T = TypeVar("T")
 _role = click.Choice(list(ROLES))

@@ -6,16 +6,10 @@ The parts of a form are what stands in memory, never a second copy of the whole:
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
-
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import NEED_DATA, Data, Epilogue, Field, File, MultipartDecoder
 
 from postroom.ingress.base import Refusal, Request
 from postroom.ingress.jsonbody import encode_json
@@ -26,13 +20,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 MASK = "***"
 
-_PIECE = 64 * 1024
-_LONGEST_HEAD = 256 * 1024
-"""Bytes before the parts, or of one part's headers."""
-_MOST_HEADS = 1_000_000
-"""Bytes of the headers of all parts: they cost a hundred times what contents cost."""
-_MOST_PARTS = 2_000
-_BACKSLASH = re.compile(rb"\\(?![\"\\])")
+_MOST_FIELDS = 2_000
 
 
 @dataclass(slots=True)
@@ -89,18 +77,6 @@ class Form:
         return encode_json(found)
 
 
-class _Decoder(MultipartDecoder):
-    _heads = 0
-
-    def _parse_headers(self, data: bytes | bytearray) -> Headers:
-        # A file's name in another charset than UTF-8 must not cost the mail, and a backslash in it escapes nothing.
-        self._heads += len(data)
-        if self._heads > _MOST_HEADS:
-            raise RequestEntityTooLarge
-        plain = bytes(data).decode("utf-8", "replace").encode()
-        return super()._parse_headers(_BACKSLASH.sub(rb"\\\\", plain))
-
-
 def read_form(request: Request) -> Form:
     """The form in the body, which the request forgets.
 
@@ -109,10 +85,10 @@ def read_form(request: Request) -> Form:
     if request.content_type == URLENCODED:
         return _urlencoded(request.take_body())
     if request.content_type == MULTIPART:
-        boundary = parse_options_header(request.header("Content-Type"))[1].get("boundary", "")
-        if not boundary or len(boundary) > 200:
-            raise Refusal(400, "the Content-Type names no boundary")
-        return _multipart(request.take_body(), boundary)
+        # Only the web process reads forms, and only some ways in: the library is loaded with the first.
+        from postroom.ingress.multipart import read_parts
+
+        return Form([Part(*each) for each in read_parts(request.header("Content-Type"), request.take_body)])
     raise Refusal(
         415, f"the content type must be {MULTIPART} or {URLENCODED}, not {request.content_type[:100] or '(none)'}"
     )
@@ -122,48 +98,9 @@ def _urlencoded(body: bytes | bytearray) -> Form:
     try:
         # By Latin-1 every byte comes back as it was: the charset of a field is told by others.
         text = body.decode("latin-1")
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARTS, encoding="latin-1")
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS, encoding="latin-1")
     except ValueError:
         raise Refusal(400, "the form has too many fields") from None
     return Form(
         [Part(clean(decode_text(name.encode("latin-1"), "utf-8")), value.encode("latin-1")) for name, value in pairs]
     )
-
-
-def _multipart(body: bytes | bytearray, boundary: str) -> Form:
-    decoder = _Decoder(boundary.encode("utf-8", "replace"), _LONGEST_HEAD, max_parts=_MOST_PARTS)
-    form = Form()
-    left = body if isinstance(body, bytearray) else bytearray(body)
-    content = bytearray()
-    try:
-        while left:
-            decoder.receive_data(bytes(left[:_PIECE]))
-            del left[:_PIECE]  # costs nothing at the front, and gives the memory back
-            content = _take_events(decoder, form, content)
-        decoder.receive_data(None)
-        _take_events(decoder, form, content)
-    except RequestEntityTooLarge:
-        raise Refusal(400, "the form has too many parts, or headers without end") from None
-    except (ValueError, AttributeError):
-        raise Refusal(400, "the form breaks off, or is none") from None
-    return form
-
-
-def _take_events(decoder: MultipartDecoder, form: Form, content: bytearray) -> bytearray:
-    """Adds what is there; the content of the part that has begun."""
-    while (event := decoder.next_event()) is not NEED_DATA:
-        if isinstance(event, Field | File):
-            # Also where the name is one that cannot be read, such as `filename="folder\\"`.
-            is_file = isinstance(event, File) or "filename" in event.headers.get("Content-Disposition", "").lower()
-            filename = clean(event.filename) if isinstance(event, File) else "" if is_file else None
-            kind = event.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            form.parts.append(Part(clean(event.name or ""), b"", filename, clean(kind)))
-            content = bytearray()
-        elif isinstance(event, Data):
-            content += event.data
-            if not event.more_data:
-                form.parts[-1].content = bytes(content)
-                content = bytearray()
-        elif isinstance(event, Epilogue):
-            break
-    return content

@@ -28,7 +28,7 @@ def blueprint(writer: Writer, named: bool) -> Blueprint:
 
     def page(status: int = 200, problem: str = "", wait: int = 0) -> ResponseReturnValue:
         name = auth.current_user() or ""
-        role = next(each for each in reversed(auth.ROLES) if auth.may(each))
+        role = next(each for each in reversed(list(ROLES)) if auth.may(each))
         answer = render_template(
             "account.html",
             role=role,

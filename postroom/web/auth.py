@@ -27,6 +27,7 @@ from flask import Blueprint, Flask, abort, current_app, g, redirect, render_temp
 from flask.typing import ResponseReturnValue
 from flask_wtf import CSRFProtect
 
+from postroom.dashboard_config import ROLES
 from postroom.store.history import History
 from postroom.store.sessions import LIFETIME_MS, Session
 from postroom.store.writer import Writer
@@ -35,9 +36,6 @@ from postroom.web.brake import Brake
 from postroom.web.failed_logins import FailedLogins
 from postroom.web.proxy_login import Proxy
 from postroom.web.sessions import Book, CookieInterface, device, is_known, network
-
-ROLES = ("viewer", "operator", "editor")
-"""Each may do what those before it may."""
 
 _LARGEST_FORM = 64 * 1024
 _LARGEST_OF_OURS = 4 * 1024 * 1024

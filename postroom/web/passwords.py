@@ -5,8 +5,6 @@ from __future__ import annotations
 import secrets
 from functools import cache
 
-from werkzeug.security import check_password_hash, generate_password_hash
-
 SHORTEST = 12
 LONGEST = 1000
 _USUAL = ("password", "postroom", "qwertz", "qwerty", "letmein", "123456", "abcdef", "asdfgh", "111111", "000000")
@@ -14,11 +12,15 @@ _USUAL = ("password", "postroom", "qwertz", "qwerty", "letmein", "123456", "abcd
 
 def hash_password(password: str) -> str:
     """The hash to keep for a password."""
+    from werkzeug.security import generate_password_hash  # commands that hash nothing do without
+
     return generate_password_hash(password, method="scrypt")
 
 
 def is_right(password_hash: str, password: str) -> bool:
     """Is it the password of that hash?"""
+    from werkzeug.security import check_password_hash
+
     try:
         return len(password) <= LONGEST and check_password_hash(password_hash, password)
     except ValueError:

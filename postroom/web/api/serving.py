@@ -16,9 +16,9 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
+from postroom.dashboard_config import ROLES
 from postroom.web.api.contract import LARGEST_BODY, UNSET, Call, Download, Fault, Nothing, Place, Route, is_optional
 from postroom.web.api.document import PREFIX, document
-from postroom.web.auth import ROLES
 
 Authenticate = Callable[[str], tuple[str, str] | None]
 """Takes the header Authorization; gives who that is and the role, None for nobody."""
